@@ -1,0 +1,2 @@
+//! The `touchgate` program: a thin shell over the library.
+fn main() {}
