@@ -1,2 +1,14 @@
 //! Step-up approval by touch: the text shown is the text a hardware token signs, and only what was
 //! signed may run.
+//!
+//! A challenge travels through the modules in the order in which they stand here.
+
+pub mod request;
+
+pub mod challenge;
+
+pub mod statement;
+
+pub mod digest;
+pub mod text;
+pub mod unix_time;
