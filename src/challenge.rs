@@ -54,7 +54,10 @@ impl FromStr for RequestId {
         // The reader of the library takes lower case and look-alikes too: only one spelling may pass.
         match Ulid::from_string(text) {
             Ok(id) if id.to_string() == text => Ok(Self(id)),
-            _ => Err(NameError { kind: "a request (26 characters of Crockford's base32)", found: text.to_owned() }),
+            _ => Err(NameError {
+                kind: "a request (26 characters of Crockford's base32)",
+                found: text.to_owned(),
+            }),
         }
     }
 }
@@ -109,7 +112,10 @@ impl FromStr for TrustVersion {
         });
         match parsed {
             Some(version) if version.number > 0 && version.to_string() == text => Ok(version),
-            _ => Err(NameError { kind: "a version of trust (its number, a space, sha256:…)", found: text.to_owned() }),
+            _ => Err(NameError {
+                kind: "a version of trust (its number, a space, sha256:…)",
+                found: text.to_owned(),
+            }),
         }
     }
 }
@@ -154,7 +160,12 @@ impl Challenge {
     ///
     /// # Errors
     /// [`TooLarge`] if the text would leave no room for a refusal with its reason.
-    pub fn issue(request: Request, terms: Terms, now: UnixTime, randomness: Randomness) -> Result<Self, TooLarge> {
+    pub fn issue(
+        request: Request,
+        terms: Terms,
+        now: UnixTime,
+        randomness: Randomness,
+    ) -> Result<Self, TooLarge> {
         let (id, nonce) = randomness.split_first_chunk::<10>().expect("42 bytes begin with ten");
         let mut random = [0; 16];
         random[6..].copy_from_slice(id);
@@ -185,17 +196,31 @@ mod tests {
     fn one_spelling_each() {
         let id = "01KA8Y3V0GQ4M7ZT6XWB1HJ5C9";
         assert_eq!(id.parse::<RequestId>().unwrap().short_code(), "HJ5C9");
-        for bad in ["01ka8y3v0gq4m7zt6xwb1hj5c9", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "01KA8Y3V0GQ4M7ZT6XWBIHJ5C9", "01KA8", ""] {
+        for bad in [
+            "01ka8y3v0gq4m7zt6xwb1hj5c9",
+            "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "01KA8Y3V0GQ4M7ZT6XWBIHJ5C9",
+            "01KA8",
+            "",
+        ] {
             assert!(bad.parse::<RequestId>().is_err(), "{bad}");
         }
         let nonce = "A".repeat(43);
         assert_eq!(nonce.parse::<Nonce>().unwrap().to_string(), nonce);
-        for bad in ["A".repeat(42), "A".repeat(44), "A".repeat(42) + "B", "A".repeat(43) + "=", "+".repeat(43)] {
+        for bad in
+            ["A".repeat(42), "A".repeat(44), "A".repeat(42) + "B", "A".repeat(43) + "=", "+".repeat(43)]
+        {
             assert!(bad.parse::<Nonce>().is_err(), "{bad}");
         }
         let digest = Sha256Digest::of(b"").to_string();
         assert!(format!("7 {digest}").parse::<TrustVersion>().is_ok());
-        for bad in [format!("07 {digest}"), format!("+7 {digest}"), format!("0 {digest}"), format!("7  {digest}"), "7".into()] {
+        for bad in [
+            format!("07 {digest}"),
+            format!("+7 {digest}"),
+            format!("0 {digest}"),
+            format!("7  {digest}"),
+            "7".into(),
+        ] {
             assert!(bad.parse::<TrustVersion>().is_err(), "{bad}");
         }
         for good in ["build1", "approve.example.com", "a-b.c"] {

@@ -9,6 +9,13 @@ pub mod challenge;
 
 pub mod statement;
 
+pub mod response;
+
+pub mod verify;
+
+pub mod trust;
+
+// What the flow stands on.
 pub mod digest;
 pub mod text;
 pub mod unix_time;

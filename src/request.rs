@@ -170,7 +170,9 @@ pub fn command_value<A: AsRef<[u8]>>(argv: &[A]) -> Result<Text, TextError> {
 ///
 /// The colon is not safe, so no quoted command can look like the digest of another.
 fn quote(word: &str) -> String {
-    let safe = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'=' | b'@' | b'%' | b'+' | b',');
+    let safe = |b: u8| {
+        b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'=' | b'@' | b'%' | b'+' | b',')
+    };
     if !word.is_empty() && word.bytes().all(safe) {
         word.to_owned()
     } else {
@@ -191,13 +193,18 @@ mod tests {
             assert!(good.parse::<Action>().is_ok(), "{good}");
         }
         let too_long = "a".repeat(129);
-        for bad in ["", "/", "a/", "/a", "a//b", "A", "a b", ".", "..", "a/..", "a/.b", "-a", "_a", "é", &too_long] {
+        for bad in
+            ["", "/", "a/", "/a", "a//b", "A", "a b", ".", "..", "a/..", "a/.b", "-a", "_a", "é", &too_long]
+        {
             assert!(bad.parse::<Resource>().is_err(), "{bad}");
         }
-        for good in ["github:alice", "os:alice@build1", "github:repo/acme/payments/ref/refs/heads/main", "o:a:b"] {
+        for good in
+            ["github:alice", "os:alice@build1", "github:repo/acme/payments/ref/refs/heads/main", "o:a:b"]
+        {
             assert!(good.parse::<Identity>().is_ok(), "{good}");
         }
-        for bad in ["alice", ":alice", "github:", "GitHub:alice", "os:al ice", "os:a\\b", "os:\u{e9}", "1:a"] {
+        for bad in ["alice", ":alice", "github:", "GitHub:alice", "os:al ice", "os:a\\b", "os:\u{e9}", "1:a"]
+        {
             assert!(bad.parse::<Identity>().is_err(), "{bad}");
         }
         for bad in ["", "1a", "A", "a.b", "_a", &"a".repeat(33)] {
@@ -210,13 +217,21 @@ mod tests {
         let (forty, sixty_four) = ("a".repeat(40), "0".repeat(64));
         let good = [format!("git:{forty}"), format!("git:{sixty_four}"), format!("sha256:{sixty_four}")];
         assert!(good.iter().all(|v| is_immutable(&Text::new(v.as_str()).unwrap())));
-        let bad = ["main".into(), format!("git:{}", "a".repeat(41)), format!("sha256:{forty}"), format!("git:{}", "A".repeat(40))];
+        let bad = [
+            "main".into(),
+            format!("git:{}", "a".repeat(41)),
+            format!("sha256:{forty}"),
+            format!("git:{}", "A".repeat(40)),
+        ];
         assert!(!bad.iter().any(|v| is_immutable(&Text::new(v.as_str()).unwrap())));
     }
 
     #[test]
     fn long_and_unprintable_commands_become_digests() {
-        assert_eq!(command_value(&["./deploy.sh", "--region", "eu"]).unwrap().as_str(), "./deploy.sh --region eu");
+        assert_eq!(
+            command_value(&["./deploy.sh", "--region", "eu"]).unwrap().as_str(),
+            "./deploy.sh --region eu"
+        );
         assert_eq!(command_value(&["a b", "", "it's"]).unwrap().as_str(), r#"'a b' '' 'it'"'"'s'"#);
         let digest = Sha256Digest::of(b"\xff\0x\0").to_string();
         assert_eq!(command_value(&[&b"\xff"[..], b"x"]).unwrap().as_str(), digest);

@@ -298,8 +298,21 @@ fn write(word: &str, challenge: &Challenge, because: Option<&Text>) -> String {
 
 /// The names of the lines after the first, in their order; `param.` stands for all parameters.
 const ORDER: [&str; 15] = [
-    "audience", "request", "action", "resource", "param.", "requester", "via", "requester-key", "reason", "mode",
-    "trust", "nonce", "issued", "expires", "because",
+    "audience",
+    "request",
+    "action",
+    "resource",
+    "param.",
+    "requester",
+    "via",
+    "requester-key",
+    "reason",
+    "mode",
+    "trust",
+    "nonce",
+    "issued",
+    "expires",
+    "because",
 ];
 
 /// The lines after the first, known to be in order and at most once each.
@@ -324,7 +337,8 @@ impl<'a> Lines<'a> {
             if content.is_empty() {
                 return Err(StatementError::EmptyLine { line });
             }
-            let (name, value) = content.split_once(": ").unwrap_or((content.strip_suffix(':').unwrap_or(content), ""));
+            let (name, value) =
+                content.split_once(": ").unwrap_or((content.strip_suffix(':').unwrap_or(content), ""));
             let family = if name.starts_with("param.") { "param." } else { name };
             let Some(rank) = ORDER.iter().position(|known| *known == family) else {
                 return Err(StatementError::UnknownLine { line, name: cut(name) });
@@ -342,15 +356,25 @@ impl<'a> Lines<'a> {
         Ok((first, Self { lines: lines.into_iter().peekable() }))
     }
 
-    fn optional<T>(&mut self, name: &str, parse: fn(&str) -> Result<T, FieldError>) -> Result<Option<T>, StatementError> {
-        let Some((line, _, value)) = self.lines.next_if(|(_, found, _)| *found == name) else { return Ok(None) };
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Result<T, FieldError>,
+    ) -> Result<Option<T>, StatementError> {
+        let Some((line, _, value)) = self.lines.next_if(|(_, found, _)| *found == name) else {
+            return Ok(None);
+        };
         if value.is_empty() {
             return Err(StatementError::Field { line, error: TextError::Empty.into() });
         }
         parse(value).map(Some).map_err(|error| StatementError::Field { line, error })
     }
 
-    fn required<T>(&mut self, name: &'static str, parse: fn(&str) -> Result<T, FieldError>) -> Result<T, StatementError> {
+    fn required<T>(
+        &mut self,
+        name: &'static str,
+        parse: fn(&str) -> Result<T, FieldError>,
+    ) -> Result<T, StatementError> {
         self.optional(name, parse)?.ok_or(StatementError::MissingLine { name })
     }
 

@@ -82,7 +82,8 @@ impl Text {
         }
         let same = canonical.bytes().zip(escaped.bytes()).take_while(|(a, b)| a == b).count();
         // The two part ways inside or at an escape: name the one in what was given.
-        let from = escaped.get(..same).and_then(|s| s.rfind('\\')).filter(|&at| !escaped[at..same].contains('}'));
+        let from =
+            escaped.get(..same).and_then(|s| s.rfind('\\')).filter(|&at| !escaped[at..same].contains('}'));
         let found = escaped.get(from.unwrap_or(same)..).unwrap_or_default();
         let found = found.split_inclusive('}').next().unwrap_or_default().to_owned();
         Err(TextError::NeedlessEscape { found })
@@ -142,9 +143,16 @@ mod tests {
     #[test]
     fn escapes_what_must_be_and_nothing_else() {
         let pairs = [
-            ("Release 2.4.1", "Release 2.4.1"), (" a", "\\u{20}a"), ("a ", "a\\u{20}"), ("a  b", "a \\u{20}b"),
-            ("a   b", "a \\u{20} b"), (" ", "\\u{20}"), ("C:\\x", "C:\\u{5c}x"), ("é\n", "\\u{e9}\\u{a}"),
-            ("\u{202e}", "\\u{202e}"), ("🔑", "\\u{1f511}"),
+            ("Release 2.4.1", "Release 2.4.1"),
+            (" a", "\\u{20}a"),
+            ("a ", "a\\u{20}"),
+            ("a  b", "a \\u{20}b"),
+            ("a   b", "a \\u{20} b"),
+            (" ", "\\u{20}"),
+            ("C:\\x", "C:\\u{5c}x"),
+            ("é\n", "\\u{e9}\\u{a}"),
+            ("\u{202e}", "\\u{202e}"),
+            ("🔑", "\\u{1f511}"),
         ];
         for (text, escaped) in pairs {
             assert_eq!(Text::new(text).unwrap().to_string(), escaped);
@@ -157,12 +165,25 @@ mod tests {
         use TextError::*;
         let needless = |s: &str| NeedlessEscape { found: s.into() };
         let cases = [
-            ("", Empty), (" a", Spacing), ("a ", Spacing), ("a  b", Spacing), ("a\tb", Unprintable { byte: 9 }),
-            ("é", Unprintable { byte: 0xc3 }), ("a\\u{61}b", needless("\\u{61}")), ("a\\u{20}b", needless("\\u{20}")),
-            ("\\u{5c}\\u{41}", needless("\\u{41}")), ("\\n", MalformedEscape), ("\\u{D}", MalformedEscape),
-            ("\\u{0a}", MalformedEscape), ("\\u{d800}", MalformedEscape), ("\\u{110000}", MalformedEscape),
-            ("\\u{}", MalformedEscape), ("\\u{a", MalformedEscape), ("\\", MalformedEscape),
-            ("\\u{0000041}", MalformedEscape), ("\\u{+41}", MalformedEscape),
+            ("", Empty),
+            (" a", Spacing),
+            ("a ", Spacing),
+            ("a  b", Spacing),
+            ("a\tb", Unprintable { byte: 9 }),
+            ("é", Unprintable { byte: 0xc3 }),
+            ("a\\u{61}b", needless("\\u{61}")),
+            ("a\\u{20}b", needless("\\u{20}")),
+            ("\\u{5c}\\u{41}", needless("\\u{41}")),
+            ("\\n", MalformedEscape),
+            ("\\u{D}", MalformedEscape),
+            ("\\u{0a}", MalformedEscape),
+            ("\\u{d800}", MalformedEscape),
+            ("\\u{110000}", MalformedEscape),
+            ("\\u{}", MalformedEscape),
+            ("\\u{a", MalformedEscape),
+            ("\\", MalformedEscape),
+            ("\\u{0000041}", MalformedEscape),
+            ("\\u{+41}", MalformedEscape),
         ];
         for (escaped, error) in cases {
             assert_eq!(Text::parse(escaped), Err(error), "{escaped}");

@@ -1,0 +1,116 @@
+//! A statement and the signature over it, not yet trusted; and how the two travel in one file.
+//!
+//! ```text
+//! touchgate v1 approve
+//! audience: approve.example.com
+//! …
+//! expires: 2026-11-20T04:22:00Z
+//!
+//! -----BEGIN PGP SIGNATURE-----
+//! …
+//! -----END PGP SIGNATURE-----
+//! ```
+
+use sequoia_openpgp::armor;
+
+use crate::statement::MAX_STATEMENT;
+
+/// The most bytes in a signature, armored or not: an RSA-4096 one takes a fifth of it.
+pub const MAX_SIGNATURE: usize = 4096;
+
+/// The most bytes in an approval file.
+pub const MAX_RESPONSE: usize = MAX_STATEMENT + 1 + MAX_SIGNATURE;
+
+/// What an approver sent, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// What should be a statement.
+    pub statement: Vec<u8>,
+    /// What should be one signature packet, binary or armored.
+    pub signature: Vec<u8>,
+}
+
+/// The bytes are not a statement, a blank line and a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResponseError {
+    /// It is a message in the cleartext signature framework, whose text is not what is signed.
+    #[error("a cleartext-signed message, not a statement and a detached signature")]
+    Cleartext,
+    /// No blank line parts the two.
+    #[error("no blank line between statement and signature")]
+    NoSignature,
+    /// More than [`MAX_RESPONSE`] bytes.
+    #[error("{length} bytes, {MAX_RESPONSE} are allowed")]
+    TooLarge {
+        /// How many came.
+        length: usize,
+    },
+}
+
+impl Response {
+    /// Parts an approval file at its first blank line.
+    ///
+    /// # Errors
+    /// Any [`ResponseError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ResponseError> {
+        if bytes.starts_with(b"-----BEGIN PGP SIGNED MESSAGE-----") {
+            return Err(ResponseError::Cleartext);
+        }
+        if bytes.len() > MAX_RESPONSE {
+            return Err(ResponseError::TooLarge { length: bytes.len() });
+        }
+        let blank = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or(ResponseError::NoSignature)?;
+        let (statement, rest) = bytes.split_at(blank + 1);
+        let signature = rest.get(1..).unwrap_or_default();
+        Ok(Self { statement: statement.to_vec(), signature: signature.to_vec() })
+    }
+
+    /// The approval file.
+    pub fn to_file(&self) -> Vec<u8> {
+        [&self.statement[..], b"\n", armored(&self.signature).as_bytes()].concat()
+    }
+}
+
+/// The armored form of a signature; of one that is armored already, itself.
+pub fn armored(signature: &[u8]) -> String {
+    if signature.starts_with(b"-----BEGIN") {
+        return String::from_utf8_lossy(signature).into_owned();
+    }
+    armor(signature, false)
+}
+
+/// The binary form of a signature. Of the armored forms, exactly two are read: with the CRC-24 of
+/// RFC 4880 and without, lines of 64 characters, no headers.
+pub(crate) fn dearmored(signature: &[u8]) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::Signature));
+    armor::Reader::from_bytes(signature, mode).read_to_end(&mut bytes).ok()?;
+    let same = |crc| armor(&bytes, crc).as_bytes() == signature;
+    (same(true) || same(false)).then_some(bytes)
+}
+
+fn armor(bytes: &[u8], crc: bool) -> String {
+    use base64::Engine as _;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let mut text = String::from("-----BEGIN PGP SIGNATURE-----\n\n");
+    for line in encoded.as_bytes().chunks(64) {
+        text.extend(line.iter().map(|&b| char::from(b)));
+        text.push('\n');
+    }
+    if crc {
+        let sum = base64::engine::general_purpose::STANDARD.encode(&crc24(bytes).to_be_bytes()[1..]);
+        text.push('=');
+        text.push_str(&sum);
+        text.push('\n');
+    }
+    text.push_str("-----END PGP SIGNATURE-----\n");
+    text
+}
+
+/// # Source
+/// RFC 4880, section 6.1.
+fn crc24(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 0x80_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x186_4CFB };
+    bytes.iter().fold(0xB7_04CE, |crc, &byte| (0..8).fold(crc ^ (u32::from(byte) << 16), step) & 0xFF_FFFF)
+}

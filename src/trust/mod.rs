@@ -1,0 +1,234 @@
+//! Trust: who may approve what. A directory of policy and roster, one digest over all of it.
+//!
+//! ```text
+//! trust/
+//! ├── policy.toml
+//! ├── people/alice.toml
+//! └── tokens/12345678.asc
+//! ```
+
+pub mod policy;
+pub mod quorum;
+pub mod roster;
+pub mod versions;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::challenge::{Audience, TrustVersion};
+use crate::request::{NameError, Request};
+use crate::unix_time::UnixTime;
+
+use policy::{Policy, PolicyError, Rule};
+use roster::{Person, Roster, RosterError};
+
+/// The most bytes in one file of trust: a certificate with many user ids and third-party signatures.
+pub const MAX_FILE: u64 = 1 << 20;
+/// The most files: two tokens each for five thousand people.
+pub const MAX_FILES: usize = 25_000;
+
+/// The files of one version, by path below the directory, as they are hashed.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// One version of trust, checked as a whole.
+#[derive(Debug)]
+pub struct Trust {
+    /// Its number and digest.
+    pub version: TrustVersion,
+    /// The verifier that it is for.
+    pub audience: Audience,
+    /// No verifier uses it from here on.
+    pub valid_until: UnixTime,
+    /// Who there is and what they hold.
+    pub roster: Roster,
+    policy: Policy,
+}
+
+/// Why a directory is not trust.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Not UTF-8, not TOML, or a key that is unknown, missing or of the wrong type.
+    #[error("{path}: {message}")]
+    Malformed {
+        /// Below the directory.
+        path: String,
+        /// Line, column and what is wrong there.
+        message: String,
+    },
+    /// A policy that cannot be loaded.
+    #[error("policy.toml: {0}")]
+    Policy(#[from] PolicyError),
+    /// A roster that cannot be loaded.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// Something that does not belong into the directory.
+    #[error("{path}: {what}")]
+    Stray {
+        /// Below the directory.
+        path: String,
+        /// Why it does not.
+        what: &'static str,
+    },
+    /// The directory or a file in it could not be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// What could not be read.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+}
+
+/// Why a request cannot be asked under this trust.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// No rule covers it.
+    #[error("no rule covers {action} on {resource}")]
+    NoRule {
+        /// What was asked.
+        action: String,
+        /// For what.
+        resource: String,
+    },
+    /// A parameter that the rule pins is missing or could change later.
+    #[error("the rule demands that {name} be immutable (sha256:… or git:…)")]
+    NotPinned {
+        /// The parameter's name.
+        name: String,
+    },
+    /// The requester is on nobody's record.
+    #[error("{requester} is on nobody's record")]
+    UnknownRequester {
+        /// Who asked.
+        requester: String,
+    },
+}
+
+impl Trust {
+    /// Reads a directory.
+    ///
+    /// # Errors
+    /// Any [`TrustError`]: nothing is loaded in part.
+    pub fn load(directory: &Path) -> Result<Self, TrustError> {
+        Self::from_files(&read_directory(directory)?)
+    }
+
+    /// Makes trust of files that were read before.
+    ///
+    /// # Errors
+    /// Any [`TrustError`] but `Unreadable`.
+    pub fn from_files(files: &Files) -> Result<Self, TrustError> {
+        let policy = files.get("policy.toml").ok_or(TrustError::Stray {
+            path: "policy.toml".into(),
+            what: "is missing; without it this is not a trust directory",
+        })?;
+        let file: policy::File = toml_file("policy.toml", policy)?;
+        let malformed = |error: NameError| TrustError::Malformed {
+            path: "policy.toml".into(),
+            message: error.to_string(),
+        };
+        let audience = file.audience.parse().map_err(malformed)?;
+        let valid_until = file.valid_until.parse().map_err(|error: crate::unix_time::NotATime| {
+            TrustError::Malformed { path: "policy.toml".into(), message: format!("valid_until: {error}") }
+        })?;
+        let version = TrustVersion { number: file.version, digest: versions::digest(files) };
+        let policy = Policy::new(file)?;
+        let roster = Roster::new(files)?;
+        Ok(Self { version, audience, valid_until, roster, policy })
+    }
+
+    /// The rule for a request, if it may be asked at all.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`], with the first reason.
+    pub fn admit(&self, request: &Request) -> Result<&Rule, NotAdmitted> {
+        let rule = self.policy.rule(request).ok_or_else(|| NotAdmitted::NoRule {
+            action: request.action.to_string(),
+            resource: request.resource.to_string(),
+        })?;
+        let loose = |name: &&crate::request::ParameterName| {
+            !request.parameters.get(*name).is_some_and(crate::request::is_immutable)
+        };
+        if let Some(name) = rule.pinned.iter().find(loose) {
+            return Err(NotAdmitted::NotPinned { name: name.to_string() });
+        }
+        if self.requester(request).is_none() && !rule.unattended {
+            return Err(NotAdmitted::UnknownRequester { requester: request.requester.to_string() });
+        }
+        Ok(rule)
+    }
+
+    /// The person who asks, if somebody's record names them.
+    pub fn requester(&self, request: &Request) -> Option<&Person> {
+        self.roster.by_identity(&request.requester)
+    }
+}
+
+/// Reads TOML into a file's shape; the error names line and column.
+fn toml_file<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, TrustError> {
+    let malformed = |message: String| TrustError::Malformed { path: path.into(), message };
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
+    toml::from_str(text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
+}
+
+/// Reads exactly policy.toml, people/* and tokens/*; everything else but `versions/` is an error.
+fn read_directory(directory: &Path) -> Result<Files, TrustError> {
+    let mut files = Files::new();
+    for (name, path, kind) in entries(directory)? {
+        match name.as_str() {
+            "policy.toml" => read_file(&path, name, kind, &mut files)?,
+            "people" | "tokens" if kind.is_dir() => {
+                for (inner, path, kind) in entries(&path)? {
+                    read_file(&path, format!("{name}/{inner}"), kind, &mut files)?;
+                }
+            }
+            "versions" if kind.is_dir() => {}
+            _ => {
+                return Err(TrustError::Stray { path: name, what: "does not belong into a trust directory" });
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn entries(directory: &Path) -> Result<Vec<(String, PathBuf, fs::FileType)>, TrustError> {
+    let unreadable = |error| TrustError::Unreadable { path: directory.to_owned(), error };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        if !name.bytes().all(allowed) || name.starts_with('.') {
+            return Err(TrustError::Stray {
+                path: name,
+                what: "names hold a-z 0-9 . _ - and begin with no dot",
+            });
+        }
+        if found.len() >= MAX_FILES {
+            return Err(TrustError::Stray { path: name, what: "is one file too many" });
+        }
+        // `file_type` does not follow symbolic links.
+        found.push((name, entry.path(), entry.file_type().map_err(unreadable)?));
+    }
+    Ok(found)
+}
+
+fn read_file(path: &Path, name: String, kind: fs::FileType, files: &mut Files) -> Result<(), TrustError> {
+    if !kind.is_file() {
+        return Err(TrustError::Stray { path: name, what: "is not a regular file" });
+    }
+    let unreadable = |error| TrustError::Unreadable { path: path.to_owned(), error };
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .map_err(unreadable)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(TrustError::Stray { path: name, what: "is larger than a mebibyte" });
+    }
+    files.insert(name, bytes);
+    Ok(())
+}

@@ -1,0 +1,462 @@
+//! Rules: which requests may be asked, and whose approvals they need. Deny by default.
+//!
+//! ```toml
+//! audience    = "approve.example.com"
+//! version     = 7
+//! valid_until = "2027-03-01T00:00:00Z"
+//!
+//! [[rule]]
+//! action   = "deploy"
+//! resource = "payments/*"        # `*` one segment, `**` (last) any number; the most specific rule wins
+//! need     = [{ from = "release", count = 2 }, { from = "security" }]
+//! tier     = "attested"          # the default
+//! pinned   = ["commit", "image"]
+//! answer_within = "15m"
+//! grant    = { lasts = "15m", uses = 1 }
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::request::{Action, Mode, ParameterName, Request, Resource};
+use crate::verify::Tier;
+
+/// The action that changes trust itself.
+pub const UPDATE_ACTION: &str = "touchgate.trust.update";
+/// Actions below this name belong to Touchgate; only rules that spell them out match.
+const RESERVED: &str = "touchgate.";
+/// How long a verifier waits for an answer if the rule does not say.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// The longest that it may wait: signers of a trust update in several time zones and a holiday.
+const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The most approvals that one slot may ask for.
+const MAX_COUNT: u32 = 100;
+
+/// policy.toml as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) audience: String,
+    pub(crate) version: u64,
+    pub(crate) valid_until: String,
+    #[serde(default)]
+    rule: Vec<RuleFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFile {
+    action: String,
+    #[serde(default = "any")]
+    resource: String,
+    need: Vec<NeedFile>,
+    tier: Option<String>,
+    #[serde(default)]
+    pinned: Vec<String>,
+    answer_within: Option<String>,
+    grant: Option<GrantFile>,
+    #[serde(default)]
+    unattended: bool,
+    mode: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NeedFile {
+    from: String,
+    #[serde(default = "one")]
+    count: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantFile {
+    lasts: String,
+    uses: u32,
+}
+
+fn any() -> String {
+    "**".into()
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// Who may fill a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Approvers {
+    /// Anybody in this group but the requester.
+    Group(String),
+    /// The requester, and nobody else: step-up proper.
+    Requester,
+}
+
+/// Some approvals of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Whose.
+    pub from: Approvers,
+    /// How many; one at least.
+    pub count: u32,
+}
+
+/// How long a grant lasts and how often it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantTerms {
+    /// From the decision.
+    pub lasts: Duration,
+    /// One at least.
+    pub uses: u32,
+}
+
+/// What one kind of request needs.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The approvals that are needed, all of them.
+    pub need: Vec<Need>,
+    /// The weakest touch evidence that counts.
+    pub tier: Tier,
+    /// Parameters that must be present and immutable.
+    pub pinned: Vec<ParameterName>,
+    /// How long an answer is waited for.
+    pub answer_within: Duration,
+    /// What a yes gives.
+    pub grant: GrantTerms,
+    /// Whether a requester on nobody's record may ask.
+    pub unattended: bool,
+    action: Pattern,
+    resource: Pattern,
+    mode: Mode,
+}
+
+/// Why policy.toml cannot be loaded although its keys and types are right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Two rules cover some request, neither more specific than the other.
+    #[error("two rules cover the same requests, and neither is more specific: {first} and {second}")]
+    Ambiguous {
+        /// The earlier one.
+        first: String,
+        /// The later one.
+        second: String,
+    },
+    /// A value that the key does not take.
+    #[error("rule for {rule}: {key} = {found:?}: expected {expected}")]
+    BadValue {
+        /// Its action and resource.
+        rule: String,
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        found: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// Nobody could ever change these rules.
+    #[error("no rule for {UPDATE_ACTION}; without one nobody could ever change this trust")]
+    NoUpdateRule,
+    /// Versions count from 1.
+    #[error("version is 0; versions count from 1")]
+    VersionZero,
+}
+
+/// All rules of one version.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+}
+
+impl Policy {
+    pub(crate) fn new(file: File) -> Result<Self, PolicyError> {
+        if file.version == 0 {
+            return Err(PolicyError::VersionZero);
+        }
+        let rules = file.rule.into_iter().map(Rule::new).collect::<Result<Vec<_>, _>>()?;
+        for (at, second) in rules.iter().enumerate() {
+            if let Some(first) = rules.iter().take(at).find(|first| first.ties_with(second)) {
+                return Err(PolicyError::Ambiguous { first: first.to_string(), second: second.to_string() });
+            }
+        }
+        if !rules.iter().any(|rule| rule.action.to_string() == UPDATE_ACTION && rule.mode == Mode::Ordinary) {
+            return Err(PolicyError::NoUpdateRule);
+        }
+        Ok(Self { rules })
+    }
+
+    /// The most specific rule that covers `request`.
+    pub(crate) fn rule(&self, request: &Request) -> Option<&Rule> {
+        let covering = self.rules.iter().filter(|rule| rule.covers(request));
+        // Any two that cover one request overlap, and then one of them lies within the other.
+        covering.reduce(|best, rule| if rule.within(best) { rule } else { best })
+    }
+}
+
+impl Rule {
+    fn new(file: RuleFile) -> Result<Self, PolicyError> {
+        let rule = format!("{} on {}", file.action, file.resource);
+        let bad = |key, found: &str, expected| PolicyError::BadValue {
+            rule: rule.clone(),
+            key,
+            found: found.into(),
+            expected,
+        };
+        let pattern = |key, text: &str| {
+            Pattern::parse(text).ok_or_else(|| {
+                bad(key, text, "segments joined by /, `*` for any one, `**` last for any number")
+            })
+        };
+        let duration = |key, text: &str| {
+            parse_duration(text).ok_or_else(|| bad(key, text, "a number and s, m, h or d, at most 31d"))
+        };
+        let mut need = Vec::new();
+        for NeedFile { from, count } in file.need {
+            let from = match from.as_str() {
+                "@requester" => Approvers::Requester,
+                group if !group.is_empty() && !group.starts_with('@') => Approvers::Group(from),
+                _ => return Err(bad("need", &from, "a group or @requester")),
+            };
+            if !(1..=MAX_COUNT).contains(&count) || (from == Approvers::Requester && count != 1) {
+                return Err(bad("need", &count.to_string(), "a count from 1 to 100, and 1 for @requester"));
+            }
+            need.push(Need { from, count });
+        }
+        if need.is_empty() {
+            return Err(bad("need", "[]", "at least one approval"));
+        }
+        let tier = file.tier.as_deref().unwrap_or("attested");
+        let mode = match file.mode.as_deref() {
+            None => Mode::Ordinary,
+            Some("break-glass") if !file.action.starts_with(RESERVED) => Mode::BreakGlass,
+            Some(found) => return Err(bad("mode", found, "break-glass, and not for touchgate.*")),
+        };
+        let pinned = file
+            .pinned
+            .iter()
+            .map(|name| name.parse().map_err(|_| bad("pinned", name, "a parameter's name")));
+        let grant = match file.grant {
+            None => GrantTerms { lasts: ANSWER_WITHIN, uses: 1 },
+            Some(GrantFile { uses: 0, .. }) => return Err(bad("uses", "0", "one at least")),
+            Some(GrantFile { lasts, uses }) => GrantTerms { lasts: duration("lasts", &lasts)?, uses },
+        };
+        Ok(Self {
+            action: pattern("action", &file.action)?,
+            resource: pattern("resource", &file.resource)?,
+            need,
+            tier: tier.parse().map_err(|()| bad("tier", tier, "signed, declared or attested"))?,
+            pinned: pinned.collect::<Result<_, _>>()?,
+            answer_within: file
+                .answer_within
+                .map_or(Ok(ANSWER_WITHIN), |text| duration("answer_within", &text))?,
+            grant,
+            unattended: file.unattended,
+            mode,
+        })
+    }
+
+    fn covers(&self, request: &Request) -> bool {
+        let Request { action, resource, mode, .. } = request;
+        self.mode == *mode && self.action.matches_action(action) && self.resource.matches(resource.as_str())
+    }
+
+    /// Everything that `self` covers, `other` covers.
+    fn within(&self, other: &Self) -> bool {
+        self.action.within(&other.action) && self.resource.within(&other.resource)
+    }
+
+    fn ties_with(&self, other: &Self) -> bool {
+        let overlap = self.action.overlaps(&other.action) && self.resource.overlaps(&other.resource);
+        let ordered = self.within(other) != other.within(self);
+        self.mode == other.mode && overlap && !ordered
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.action, self.resource)
+    }
+}
+
+/// `payments/*`, `payments/**`: segments, and whether any number may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    /// `None` is `*`.
+    segments: Vec<Option<String>>,
+    open: bool,
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Option<Self> {
+        let (text, open) = match text.strip_suffix("**") {
+            Some("") => return Some(Self { segments: Vec::new(), open: true }),
+            Some(rest) => (rest.strip_suffix('/')?, true),
+            None => (text, false),
+        };
+        let segment = |part: &str| match part {
+            "*" => Some(None),
+            _ => part.parse::<Resource>().ok().map(|_| Some(part.to_owned())),
+        };
+        Some(Self { segments: text.split('/').map(segment).collect::<Option<_>>()?, open })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let path: Vec<Option<String>> = path.split('/').map(|segment| Some(segment.to_owned())).collect();
+        Self { segments: path, open: false }.within(self)
+    }
+
+    fn matches_action(&self, action: &Action) -> bool {
+        if action.as_str().starts_with(RESERVED) {
+            self.to_string() == action.as_str()
+        } else {
+            self.matches(action.as_str())
+        }
+    }
+
+    fn within(&self, other: &Self) -> bool {
+        let (own, others) = (self.segments.len(), other.segments.len());
+        let long_enough = if other.open { own >= others } else { own == others && !self.open };
+        let covered = |(a, b): (&Option<String>, &Option<String>)| b.is_none() || a == b;
+        long_enough && self.segments.iter().zip(&other.segments).all(covered)
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let (own, others) = (self.segments.len(), other.segments.len());
+        let lengths = own == others || (self.open && own < others) || (other.open && others < own);
+        let meet = |(a, b): (&Option<String>, &Option<String>)| a.is_none() || b.is_none() || a == b;
+        lengths && self.segments.iter().zip(&other.segments).all(meet)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments = self.segments.iter().map(|segment| segment.as_deref().unwrap_or("*"));
+        let all: Vec<&str> = segments.chain(self.open.then_some("**")).collect();
+        f.write_str(&all.join("/"))
+    }
+}
+
+/// `15m`: a number without leading zero and one of s, m, h, d.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let number: u64 = digits.parse().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let duration = Duration::from_secs(number.checked_mul(unit)?);
+    (Duration::from_secs(1)..=LONGEST).contains(&duration).then_some(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_whole_segments() {
+        let cases = [
+            ("payments/*", "payments/prod", true),
+            ("payments/*", "payments", false),
+            ("payments/*", "payments/prod/eu", false),
+            ("payments/**", "payments", true),
+            ("payments/**", "payments/prod/eu", true),
+            ("payments/**", "paymentsx", false),
+            ("**", "a/b/c", true),
+            ("*", "a", true),
+            ("*", "a/b", false),
+            ("*/prod", "payments/prod", true),
+        ];
+        for (text, path, expected) in cases {
+            assert_eq!(pattern(text).matches(path), expected, "{text} {path}");
+            assert_eq!(pattern(text).to_string(), text);
+        }
+        for bad in ["", "/", "**/a", "a/**/b", "a*", "a/***", "A", "a//b", "a/"] {
+            assert_eq!(Pattern::parse(bad), None, "{bad}");
+        }
+    }
+
+    fn load(rules: &str) -> Result<Policy, PolicyError> {
+        let update = "[[rule]]\naction = \"touchgate.trust.update\"\nneed = [{ from = \"@requester\" }]\n";
+        let text =
+            format!("audience = \"a\"\nversion = 1\nvalid_until = \"2027-03-01T00:00:00Z\"\n{update}{rules}");
+        Policy::new(toml::from_str(&text).unwrap())
+    }
+
+    fn rule(action: &str, resource: &str) -> String {
+        format!(
+            "[[rule]]\naction = \"{action}\"\nresource = \"{resource}\"\nneed = [{{ from = \"{action}-{resource}\" }}]\n"
+        )
+    }
+
+    fn request(action: &str, resource: &str) -> Request {
+        Request {
+            action: action.parse().unwrap(),
+            resource: resource.parse().unwrap(),
+            parameters: Default::default(),
+            requester: "os:a@b".parse().unwrap(),
+            via: None,
+            requester_key: None,
+            reason: None,
+            mode: Mode::Ordinary,
+        }
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins_in_any_order() {
+        let mut rules = [
+            rule("**", "**"),
+            rule("deploy", "**"),
+            rule("deploy", "payments/*"),
+            rule("deploy", "payments/prod"),
+        ];
+        for _ in 0..4 {
+            rules.rotate_left(1);
+            let policy = load(&rules.concat()).unwrap();
+            let found = |a, r| policy.rule(&request(a, r)).map(|rule| rule.to_string());
+            assert_eq!(found("deploy", "payments/prod").as_deref(), Some("deploy on payments/prod"));
+            assert_eq!(found("deploy", "payments/test").as_deref(), Some("deploy on payments/*"));
+            assert_eq!(found("deploy", "x").as_deref(), Some("deploy on **"));
+            assert_eq!(found("migrate", "x").as_deref(), Some("** on **"));
+            assert_eq!(found("touchgate.trust.update", "x").as_deref(), Some("touchgate.trust.update on **"));
+            assert_eq!(found("touchgate.trust.revoke", "x"), None);
+        }
+    }
+
+    #[test]
+    fn ties_do_not_load() {
+        for (a, b) in [
+            (("deploy", "payments/*"), ("deploy", "*/prod")),
+            (("deploy", "**"), ("*", "payments/prod")),
+            (("a", "b"), ("a", "b")),
+        ] {
+            let error = load(&(rule(a.0, a.1) + &rule(b.0, b.1))).unwrap_err();
+            assert!(matches!(error, PolicyError::Ambiguous { .. }), "{a:?} {b:?}");
+        }
+        assert!(load(&(rule("a", "b/*") + &rule("a", "c/**"))).is_ok());
+    }
+
+    #[test]
+    fn no_update_rule_no_trust() {
+        let text = "audience = \"a\"\nversion = 1\nvalid_until = \"2027-03-01T00:00:00Z\"\n".to_owned()
+            + &rule("**", "**");
+        assert_eq!(Policy::new(toml::from_str(&text).unwrap()).unwrap_err(), PolicyError::NoUpdateRule);
+    }
+
+    #[test]
+    fn durations_have_one_unit() {
+        assert_eq!(parse_duration("15m"), Some(Duration::from_secs(900)));
+        for bad in
+            ["", "m", "15", "0s", "-1m", "+1m", "1.5h", "32d", "1w", "15 m", "99999999999999999999d", "1é"]
+        {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! People and their tokens.
+//!
+//! ```toml
+//! # people/alice.toml
+//! groups     = ["release", "admins"]
+//! identities = ["github:alice", "os:alice@build1"]
+//!
+//! [[token]]
+//! serial = "12345678"            # printed on the token; other makers: "000f:00c0ffe1"
+//! key    = "AF37…"               # fingerprint of the signing (sub)key on this token
+//! touch  = "declared"            # an administrator says that this key needs a touch
+//! ```
+//!
+//! The certificate lies in `tokens/12345678.asc` (`tokens/000f-00c0ffe1.asc`).
+
+use std::collections::BTreeMap;
+
+use sequoia_openpgp as openpgp;
+use sequoia_openpgp::Cert;
+use sequoia_openpgp::Fingerprint;
+use sequoia_openpgp::parse::Parse as _;
+use serde::Deserialize;
+
+use crate::request::Identity;
+use crate::trust::{Files, TrustError, toml_file};
+use crate::verify::{SigningKey, Tier};
+
+/// people/NAME.toml as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PersonFile {
+    #[serde(default)]
+    groups: Vec<String>,
+    identities: Vec<String>,
+    #[serde(default)]
+    token: Vec<TokenFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenFile {
+    serial: String,
+    key: String,
+    touch: Option<String>,
+}
+
+/// Somebody whose approval may count.
+#[derive(Debug)]
+pub struct Person {
+    /// The name of their file without its ending; unique.
+    pub name: String,
+    /// The groups they belong to.
+    pub groups: Vec<String>,
+    /// Every name under which they may ask.
+    pub identities: Vec<Identity>,
+    /// What they hold.
+    pub tokens: Vec<Token>,
+}
+
+/// A token that somebody holds, and the key on it.
+#[derive(Debug)]
+pub struct Token {
+    /// As printed on it, or maker:serial.
+    pub serial: String,
+    /// The key on it that signs.
+    pub key: SigningKey,
+    /// Whether an administrator says that this key needs a touch.
+    pub touch_declared: bool,
+}
+
+impl Token {
+    /// The strongest tier that the roster's own word supports.
+    pub fn tier(&self) -> Tier {
+        if self.touch_declared { Tier::Declared } else { Tier::Signed }
+    }
+}
+
+/// Why the people and their tokens cannot be loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RosterError {
+    /// A value that the key does not take.
+    #[error("{path}: {key} = {found:?}: expected {expected}")]
+    BadValue {
+        /// Below the directory.
+        path: String,
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        found: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// The file is not one OpenPGP certificate with that key in it.
+    #[error("{path}: {what}")]
+    Certificate {
+        /// Below the directory.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A serial, a key or an identity stands twice.
+    #[error("{path}: {what} {value} is listed before, for {holder}")]
+    Duplicate {
+        /// Below the directory.
+        path: String,
+        /// Serial, key or identity.
+        what: &'static str,
+        /// Which.
+        value: String,
+        /// Who has it already.
+        holder: String,
+    },
+    /// A file below people/ or tokens/ that nothing uses.
+    #[error("{path}: nobody's record names this file")]
+    Unused {
+        /// Below the directory.
+        path: String,
+    },
+}
+
+/// All people of one version.
+#[derive(Debug)]
+pub struct Roster {
+    people: Vec<Person>,
+    /// Key to person and token, by index.
+    keys: BTreeMap<Fingerprint, (usize, usize)>,
+    identities: BTreeMap<Identity, usize>,
+}
+
+impl Roster {
+    pub(crate) fn new(files: &Files) -> Result<Self, TrustError> {
+        let mut roster = Self { people: Vec::new(), keys: BTreeMap::new(), identities: BTreeMap::new() };
+        let mut serials: BTreeMap<String, String> = BTreeMap::new();
+        let mut used: Vec<String> = Vec::new();
+        for (path, bytes) in
+            files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"))
+        {
+            let name = path.trim_start_matches("people/").strip_suffix(".toml");
+            let name = name.ok_or(TrustError::Stray { path: path.clone(), what: "is not NAME.toml" })?;
+            let file: PersonFile = toml_file(path, bytes)?;
+            roster.add(name, path, file, files, &mut serials, &mut used)?;
+        }
+        let tokens = files.keys().filter(|path| path.starts_with("tokens/"));
+        if let Some(path) = tokens.into_iter().find(|path| !used.contains(path)) {
+            return Err(RosterError::Unused { path: path.clone() }.into());
+        }
+        Ok(roster)
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        path: &str,
+        file: PersonFile,
+        files: &Files,
+        serials: &mut BTreeMap<String, String>,
+        used: &mut Vec<String>,
+    ) -> Result<(), TrustError> {
+        let index = self.people.len();
+        let duplicate = |what, value: &dyn ToString, holder: &str| RosterError::Duplicate {
+            path: path.into(),
+            what,
+            value: value.to_string(),
+            holder: holder.into(),
+        };
+        let mut identities = Vec::new();
+        for text in file.identities {
+            let identity: Identity = text.parse().map_err(|_| RosterError::BadValue {
+                path: path.into(),
+                key: "identities",
+                found: text,
+                expected: "issuer:subject, as in github:alice",
+            })?;
+            if let Some(other) = self.identities.insert(identity.clone(), index) {
+                let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
+                return Err(duplicate("identity", &identity, holder).into());
+            }
+            identities.push(identity);
+        }
+        let mut tokens = Vec::new();
+        for token in file.token {
+            if let Some(holder) = serials.insert(token.serial.clone(), name.into()) {
+                return Err(duplicate("serial", &token.serial, &holder).into());
+            }
+            let token = Token::new(token, path, files, used)?;
+            let fingerprint = token.key.fingerprint().clone();
+            if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
+                let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
+                return Err(duplicate("key", &fingerprint.to_hex(), holder).into());
+            }
+            // The same key material under another creation time has another fingerprint.
+            let twin = |other: &Token| other.key.same_material(&token.key);
+            let mut holders = self.people.iter().map(|person| (&person.name, &person.tokens));
+            if let Some((holder, _)) = holders.find(|(_, tokens)| tokens.iter().any(twin)) {
+                return Err(duplicate("key material of", &fingerprint.to_hex(), holder).into());
+            }
+            if tokens.iter().any(twin) {
+                return Err(duplicate("key material of", &fingerprint.to_hex(), name).into());
+            }
+            tokens.push(token);
+        }
+        self.people.push(Person { name: name.into(), groups: file.groups, identities, tokens });
+        Ok(())
+    }
+
+    /// Everybody, by name.
+    pub fn people(&self) -> &[Person] {
+        &self.people
+    }
+
+    /// Who holds the key with this fingerprint, and on which token.
+    pub fn holder(&self, key: &Fingerprint) -> Option<(&Person, &Token)> {
+        let (person, token) = self.keys.get(key)?;
+        let person = self.people.get(*person)?;
+        Some((person, person.tokens.get(*token)?))
+    }
+
+    /// The person who asks under this name.
+    pub fn by_identity(&self, identity: &Identity) -> Option<&Person> {
+        self.identities.get(identity).and_then(|index| self.people.get(*index))
+    }
+}
+
+impl Token {
+    fn new(file: TokenFile, path: &str, files: &Files, used: &mut Vec<String>) -> Result<Self, RosterError> {
+        let bad = |key, found: &str, expected| RosterError::BadValue {
+            path: path.into(),
+            key,
+            found: found.into(),
+            expected,
+        };
+        if !is_serial(&file.serial) {
+            return Err(bad(
+                "serial",
+                &file.serial,
+                "the number printed on a YubiKey, or maker:serial as in 000f:00c0ffe1",
+            ));
+        }
+        let touch_declared = match file.touch.as_deref() {
+            None => false,
+            Some("declared") => true,
+            Some(found) => return Err(bad("touch", found, "declared, or no such line")),
+        };
+        let fingerprint: Fingerprint =
+            file.key.parse().map_err(|_| bad("key", &file.key, "a fingerprint of 40 digits"))?;
+        if !matches!(fingerprint, Fingerprint::V4(_)) {
+            return Err(bad("key", &file.key, "a fingerprint of 40 digits"));
+        }
+        let cert_path = format!("tokens/{}.asc", file.serial.replace(':', "-"));
+        let certificate = |what: &dyn ToString| RosterError::Certificate {
+            path: cert_path.clone(),
+            what: what.to_string(),
+        };
+        let bytes = files.get(&cert_path).ok_or_else(|| certificate(&"is missing"))?;
+        let cert = read_certificate(bytes).map_err(|error| certificate(&error))?;
+        let key = SigningKey::new(cert, &fingerprint).map_err(|error| certificate(&error))?;
+        used.push(cert_path);
+        Ok(Self { serial: file.serial, key, touch_declared })
+    }
+}
+
+/// Reads exactly one certificate, armored or not.
+///
+/// # Errors
+/// Whatever sequoia finds wrong, or a second certificate.
+pub fn read_certificate(bytes: &[u8]) -> openpgp::Result<Cert> {
+    let mut certs = openpgp::cert::CertParser::from_bytes(bytes)?;
+    let cert = certs.next().ok_or_else(|| openpgp::Error::MalformedCert("no certificate in it".into()))??;
+    match certs.next() {
+        None => Ok(cert.strip_secret_key_material()),
+        Some(_) => Err(openpgp::Error::MalformedCert("more than one certificate in it".into()).into()),
+    }
+}
+
+/// Decimal digits without leading zero, or four and eight lower-case hexadecimal digits.
+fn is_serial(text: &str) -> bool {
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match text.split_once(':') {
+        Some((maker, serial)) => hex(maker, 4) && hex(serial, 8),
+        None => {
+            (1..=10).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_digit())
+                && !text.starts_with('0')
+        }
+    }
+}

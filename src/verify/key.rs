@@ -1,0 +1,316 @@
+//! A key that signs: judged by sequoia's policy, computed with by aws-lc.
+//!
+//! The arithmetic accepts a subset of what sequoia's does: what its checks add to a raw one is
+//! repeated here, and encodings on which implementations differ are refused.
+
+use aws_lc_rs::digest::{Digest, SHA256, SHA384, SHA512};
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+};
+use openpgp::Cert;
+use openpgp::Fingerprint;
+use openpgp::cert::amalgamation::{ValidAmalgamation as _, ValidateAmalgamation as _};
+use openpgp::crypto::hash::Hash as _;
+use openpgp::crypto::mpi;
+use openpgp::packet::key::{PublicParts, UnspecifiedRole};
+use openpgp::packet::signature::Signature4;
+use openpgp::packet::{Key, Signature};
+use openpgp::policy::{HashAlgoSecurity, Policy as _, StandardPolicy};
+use openpgp::types::{Curve, HashAlgorithm, RevocationStatus};
+use sequoia_openpgp as openpgp;
+
+use crate::unix_time::UnixTime;
+use crate::verify::Rejection;
+
+/// One policy for all: sequoia's, as of the version that is linked.
+const POLICY: &StandardPolicy = &StandardPolicy::new();
+
+/// A key and the certificate that it stands in.
+#[derive(Debug)]
+pub struct SigningKey {
+    cert: Cert,
+    fingerprint: Fingerprint,
+    key: Key<PublicParts, UnspecifiedRole>,
+    arithmetic: Arithmetic,
+}
+
+/// Why a key cannot be enrolled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The certificate has no such key.
+    #[error("key {0} is not in the certificate")]
+    Absent(Fingerprint),
+    /// Version, algorithm, curve or size.
+    #[error("key {0} is not Ed25519, NIST P-256/384/521 or RSA of 2048 bits or more")]
+    Unsupported(Fingerprint),
+}
+
+/// The public key, ready to compute with.
+#[derive(Debug)]
+enum Arithmetic {
+    Ecdsa { key: ParsedPublicKey, width: usize, hash: &'static aws_lc_rs::digest::Algorithm },
+    Ed25519(ParsedPublicKey),
+    Rsa { sha256: ParsedPublicKey, sha384: ParsedPublicKey, sha512: ParsedPublicKey, width: usize },
+}
+
+impl SigningKey {
+    /// Takes the key with this fingerprint out of `cert`, whether or not it is valid today.
+    ///
+    /// # Errors
+    /// Any [`KeyError`].
+    pub fn new(cert: Cert, fingerprint: &Fingerprint) -> Result<Self, KeyError> {
+        let found = cert.keys().find(|key| key.key().fingerprint() == *fingerprint);
+        let key =
+            found.ok_or_else(|| KeyError::Absent(fingerprint.clone()))?.key().clone().role_into_unspecified();
+        let arithmetic = Arithmetic::new(&key).ok_or_else(|| KeyError::Unsupported(fingerprint.clone()))?;
+        Ok(Self { fingerprint: fingerprint.clone(), key, cert, arithmetic })
+    }
+
+    /// The fingerprint of the key itself (of a subkey: not the certificate's).
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// The certificate that it stands in.
+    pub fn certificate(&self) -> &Cert {
+        &self.cert
+    }
+
+    /// Whether both hold the same public key, whatever their creation times.
+    pub fn same_material(&self, other: &Self) -> bool {
+        self.key.mpis() == other.key.mpis()
+    }
+
+    /// Whether sequoia's standard policy would let this key sign at `time`.
+    ///
+    /// # Errors
+    /// The rejection that says why not.
+    pub fn check_valid(&self, time: UnixTime) -> Result<(), Rejection> {
+        let key = self
+            .cert
+            .keys()
+            .find(|key| key.key().fingerprint() == self.fingerprint)
+            .expect("it was found in `new`");
+        let invalid =
+            |error: openpgp::anyhow::Error| Rejection::CertificateInvalid { reason: error.to_string() };
+        let time: std::time::SystemTime = time.into();
+        match self.cert.revocation_status(POLICY, time) {
+            RevocationStatus::Revoked(_) => return Err(Rejection::CertificateRevoked),
+            RevocationStatus::CouldBe(_) | RevocationStatus::NotAsFarAsWeKnow => {}
+        }
+        let primary = self.cert.fingerprint() == self.fingerprint;
+        let key = match key.clone().with_policy(POLICY, time) {
+            Ok(key) => key,
+            Err(_) if !primary && self.lacks_back_signature() => return Err(Rejection::NoBackSignature),
+            Err(error) => return Err(invalid(error)),
+        };
+        if let RevocationStatus::Revoked(_) = key.revocation_status() {
+            return Err(Rejection::CertificateRevoked);
+        }
+        let cert = self.cert.with_policy(POLICY, time).map_err(invalid)?;
+        if cert.alive().is_err() || key.alive().is_err() {
+            return Err(Rejection::CertificateExpired);
+        }
+        if !key.for_signing() {
+            return Err(Rejection::NotForSigning);
+        }
+        Ok(())
+    }
+
+    /// Whether a binding for signing exists that embeds no signature by this subkey that holds.
+    fn lacks_back_signature(&self) -> bool {
+        let Some(key) = self.cert.keys().subkeys().find(|key| key.key().fingerprint() == self.fingerprint)
+        else {
+            return false;
+        };
+        // Where sequoia files such a binding differs: among the bad, or the subkey's own.
+        let bindings: Vec<&Signature> = self.cert.bad_signatures().chain(key.self_signatures()).collect();
+        let primary = self.cert.primary_key().key();
+        let backed = |binding: &Signature| {
+            binding
+                .embedded_signatures()
+                .any(|back| back.clone().verify_primary_key_binding(primary, key.key()).is_ok())
+        };
+        bindings.iter().any(|b| b.key_flags().is_some_and(|flags| flags.for_signing()) && !backed(b))
+    }
+
+    /// Whether `signature` over `statement` was made by this key: policy first, then arithmetic.
+    ///
+    /// # Errors
+    /// [`Rejection::HashAlgorithm`], [`Rejection::SignatureExpired`], [`Rejection::BadSignature`].
+    pub(super) fn check_signature(
+        &self,
+        signature: &Signature4,
+        statement: &[u8],
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let hash = signature.hash_algo();
+        let refused = || Rejection::HashAlgorithm { hash: hash.to_string() };
+        if !matches!(hash, HashAlgorithm::SHA256 | HashAlgorithm::SHA384 | HashAlgorithm::SHA512) {
+            return Err(refused());
+        }
+        POLICY
+            .signature(&Signature::V4(signature.clone()), HashAlgoSecurity::CollisionResistance)
+            .map_err(|_| refused())?;
+        // Zero is sequoia's "no tolerance", and what has no expiry does not expire.
+        let expires = signature.signature_expiration_time().map(UnixTime::from);
+        if expires.is_some_and(|expires| now >= expires) {
+            return Err(Rejection::SignatureExpired);
+        }
+        if signature.signature_creation_time().is_none_or(|created| created < self.key.creation_time()) {
+            return Err(Rejection::BadSignature);
+        }
+        let mut context = hash.context().map_err(|_| refused())?.for_signature(4);
+        context.update(statement);
+        signature.hash(&mut context).map_err(|_| Rejection::BadSignature)?;
+        let digest = context.into_digest().map_err(|_| Rejection::BadSignature)?;
+        let prefix = digest.get(..2) == Some(signature.digest_prefix().as_slice());
+        if prefix && self.arithmetic.holds(hash, &digest, signature.mpis()) {
+            Ok(())
+        } else {
+            Err(Rejection::BadSignature)
+        }
+    }
+
+    /// The same judgement by sequoia alone, for tests to compare.
+    ///
+    /// # Errors
+    /// In sequoia's words.
+    pub fn check_signature_with_sequoia(
+        &self,
+        signature: &Signature4,
+        statement: &[u8],
+    ) -> openpgp::Result<()> {
+        let signature = Signature::V4(signature.clone());
+        POLICY.signature(&signature, HashAlgoSecurity::CollisionResistance)?;
+        signature.verify_message(&self.key, statement)
+    }
+}
+
+impl Arithmetic {
+    fn new(key: &Key<PublicParts, UnspecifiedRole>) -> Option<Self> {
+        if key.version() != 4 {
+            return None;
+        }
+        match key.mpis() {
+            mpi::PublicKey::EdDSA { curve: Curve::Ed25519, q } => match q.value() {
+                [0x40, point @ ..] => Self::ed25519(point),
+                _ => None,
+            },
+            mpi::PublicKey::Ed25519 { a } => Self::ed25519(a),
+            mpi::PublicKey::ECDSA { curve, q } => {
+                let parsed = |algorithm, width, hash| {
+                    let key = ParsedPublicKey::new(algorithm, q.value()).ok()?;
+                    Some(Self::Ecdsa { key, width, hash })
+                };
+                match curve {
+                    Curve::NistP256 => parsed(&ECDSA_P256_SHA256_FIXED, 32, &SHA256),
+                    Curve::NistP384 => parsed(&ECDSA_P384_SHA384_FIXED, 48, &SHA384),
+                    Curve::NistP521 => parsed(&ECDSA_P521_SHA512_FIXED, 66, &SHA512),
+                    _ => None,
+                }
+            }
+            mpi::PublicKey::RSA { e, n } => {
+                if n.bits() < 2048 {
+                    return None;
+                }
+                let key = PublicKeyComponents { n: n.value(), e: e.value() };
+                Some(Self::Rsa {
+                    sha256: key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?,
+                    sha384: key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA384).ok()?,
+                    sha512: key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA512).ok()?,
+                    width: n.value().len(),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn ed25519(point: &[u8]) -> Option<Self> {
+        if point.try_into().is_ok_and(is_small_order) {
+            return None;
+        }
+        ParsedPublicKey::new(&ED25519, point).ok().map(Self::Ed25519)
+    }
+
+    fn holds(&self, hash: HashAlgorithm, digest: &[u8], signature: &mpi::Signature) -> bool {
+        self.verify(hash, digest, signature).is_some()
+    }
+
+    fn verify(&self, hash: HashAlgorithm, digest: &[u8], signature: &mpi::Signature) -> Option<()> {
+        match (self, signature) {
+            (Self::Ed25519(key), mpi::Signature::EdDSA { r, s }) => {
+                let (r, s) = (r.value_padded(32).ok()?, s.value_padded(32).ok()?);
+                if is_small_order(r.as_ref().try_into().ok()?) {
+                    return None;
+                }
+                key.verify_sig(digest, &[r, s].concat()).ok()
+            }
+            (Self::Ed25519(key), mpi::Signature::Ed25519 { s }) => {
+                if is_small_order(s.first_chunk::<32>()?) {
+                    return None;
+                }
+                key.verify_sig(digest, &s[..]).ok()
+            }
+            (Self::Ecdsa { key, width, hash }, mpi::Signature::ECDSA { r, s }) => {
+                let signature = [r.value_padded(*width).ok()?, s.value_padded(*width).ok()?].concat();
+                // ECDSA takes the leftmost bits of a longer digest, and a shorter one as it is (FIPS 186-5, 6.4.2).
+                let mut exact = vec![0; hash.output_len().saturating_sub(digest.len())];
+                exact.extend(digest.iter().take(hash.output_len()));
+                key.verify_digest_sig(&Digest::import_less_safe(&exact, hash).ok()?, &signature).ok()
+            }
+            (Self::Rsa { sha256, sha384, sha512, width }, mpi::Signature::RSA { s }) => {
+                let (key, hash) = match hash {
+                    HashAlgorithm::SHA256 => (sha256, &SHA256),
+                    HashAlgorithm::SHA384 => (sha384, &SHA384),
+                    HashAlgorithm::SHA512 => (sha512, &SHA512),
+                    _ => return None,
+                };
+                key.verify_digest_sig(
+                    &Digest::import_less_safe(digest, hash).ok()?,
+                    &s.value_padded(*width).ok()?,
+                )
+                .ok()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether an encoding is one of the eight points of small order, or an alias of one: with such a
+/// key some signature holds for every message, and implementations disagree on which.
+///
+/// # Source
+/// "Taming the many EdDSAs" (IACR ePrint 2020/1244), table 1 and section 4.
+fn is_small_order(point: &[u8; 32]) -> bool {
+    const Y: [[u8; 32]; 7] = {
+        let zero = [0; 32];
+        let mut one = zero;
+        one[0] = 1;
+        let mut minus_one = [0xFF; 32];
+        minus_one[0] = 0xEC;
+        minus_one[31] = 0x7F;
+        // p and p + 1: zero and one again, not reduced.
+        let mut p = minus_one;
+        p[0] = 0xED;
+        let mut p_plus_one = minus_one;
+        p_plus_one[0] = 0xEE;
+        [zero, one, minus_one, p, p_plus_one, ORDER_EIGHT, ORDER_EIGHT_NEGATED]
+    };
+    let mut y = *point;
+    y[31] &= 0x7F;
+    Y.contains(&y)
+}
+
+/// The y of two of the four points of order eight.
+const ORDER_EIGHT: [u8; 32] = [
+    0x26, 0xE8, 0x95, 0x8F, 0xC2, 0xB2, 0x27, 0xB0, 0x45, 0xC3, 0xF4, 0x89, 0xF2, 0xEF, 0x98, 0xF0, 0xD5,
+    0xDF, 0xAC, 0x05, 0xD3, 0xC6, 0x33, 0x39, 0xB1, 0x38, 0x02, 0x88, 0x6D, 0x53, 0xFC, 0x05,
+];
+/// And of the other two.
+const ORDER_EIGHT_NEGATED: [u8; 32] = [
+    0xC7, 0x17, 0x6A, 0x70, 0x3D, 0x4D, 0xD8, 0x4F, 0xBA, 0x3C, 0x0B, 0x76, 0x0D, 0x10, 0x67, 0x0F, 0x2A,
+    0x20, 0x53, 0xFA, 0x2C, 0x39, 0xCC, 0xC6, 0x4E, 0xC7, 0xFD, 0x77, 0x92, 0xAC, 0x03, 0x7A,
+];

@@ -1,0 +1,341 @@
+//! Judges a response: one function, one order, the first failure is the answer.
+
+mod key;
+mod packet;
+mod rejection;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sequoia_openpgp::Fingerprint;
+
+use crate::challenge::{Challenge, RequestId};
+use crate::response::Response;
+use crate::statement::{Decision, Statement};
+use crate::text::Text;
+use crate::trust::Trust;
+use crate::trust::policy::{Approvers, Rule};
+use crate::trust::quorum::may_fill;
+use crate::trust::roster::Person;
+use crate::unix_time::UnixTime;
+
+pub use key::{KeyError, SigningKey};
+pub use packet::{NOTATION_NAME, NOTATION_VALUE};
+pub use rejection::Rejection;
+
+/// How far a signature's own time may lie outside the time in which it can have been made:
+/// clocks of approvers' machines, which nobody sets for us.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// How strong the evidence of a touch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// An enrolled key signed.
+    Signed,
+    /// An administrator says that the key needs a touch.
+    Declared,
+    /// The token's attestation shows that no signature was possible without one.
+    Attested,
+}
+
+impl Tier {
+    /// Its name as an authentication context (RFC 9470).
+    pub fn acr(self) -> &'static str {
+        match self {
+            Self::Signed => "urn:touchgate:signed",
+            Self::Declared => "urn:touchgate:touch-declared",
+            Self::Attested => "urn:touchgate:touch-attested",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signed => "signed",
+            Self::Declared => "declared",
+            Self::Attested => "attested",
+        })
+    }
+}
+
+impl FromStr for Tier {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Signed, Self::Declared, Self::Attested]
+            .into_iter()
+            .find(|tier| tier.to_string() == text)
+            .ok_or(())
+    }
+}
+
+/// What both kinds of answer have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    challenge: Challenge,
+    person: String,
+    serial: String,
+    key: Fingerprint,
+    tier: Tier,
+    signed_at: UnixTime,
+    response: Response,
+}
+
+macro_rules! answer {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            answer: Answer,
+            because: Option<Text>,
+        }
+
+        impl $name {
+            /// What was decided on.
+            pub fn challenge(&self) -> &Challenge {
+                &self.answer.challenge
+            }
+            /// Who decided.
+            pub fn person(&self) -> &str {
+                &self.answer.person
+            }
+            /// With which token.
+            pub fn serial(&self) -> &str {
+                &self.answer.serial
+            }
+            /// With which key.
+            pub fn key(&self) -> &Fingerprint {
+                &self.answer.key
+            }
+            /// How strong the evidence of a touch is.
+            pub fn tier(&self) -> Tier {
+                self.answer.tier
+            }
+            /// When, in the signer's own words.
+            pub fn signed_at(&self) -> UnixTime {
+                self.answer.signed_at
+            }
+            /// The bytes that it was made of.
+            pub fn response(&self) -> &Response {
+                &self.answer.response
+            }
+            /// Why, if the person said.
+            pub fn because(&self) -> Option<&Text> {
+                self.because.as_ref()
+            }
+        }
+    };
+}
+
+answer! {
+    /// A response that passed every check and says yes. Only [`response`] makes one.
+    Approval
+}
+answer! {
+    /// A response that passed every check and says no. Only [`response`] makes one.
+    Refusal
+}
+
+/// What a response turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// Yes.
+    Approved(Approval),
+    /// No.
+    Refused(Refusal),
+}
+
+/// What could not be checked for want of the verifier's own memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unchecked {
+    /// Whether it was answered before the request expired.
+    Freshness,
+    /// Whether a verifier asked this at all, and in these words.
+    Issued,
+    /// Whether it was used before.
+    SingleUse,
+}
+
+impl Unchecked {
+    /// All three: what remains open when an approval is judged alone.
+    pub const ALONE: [Self; 3] = [Self::Issued, Self::Freshness, Self::SingleUse];
+
+    /// Its stable name.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Freshness => "freshness",
+            Self::Issued => "issued",
+            Self::SingleUse => "single-use",
+        }
+    }
+}
+
+/// What a verifier remembers: the requests that are open, and who has answered them.
+pub trait Ledger {
+    /// The challenge as it was issued, if it is open here.
+    fn issued(&self, request: &RequestId) -> Option<Challenge>;
+
+    /// Records an answer, atomically. False if this person gave this decision on this request before.
+    ///
+    /// # Errors
+    /// Why it could not be recorded; the answer then does not count.
+    fn record(&mut self, request: &RequestId, person: &str, decision: &Decision) -> Result<bool, String>;
+}
+
+/// The memory of one process, for requests that end with it.
+#[derive(Debug, Default)]
+pub struct OpenRequests {
+    issued: BTreeMap<RequestId, Challenge>,
+    answers: BTreeSet<(RequestId, String, &'static str)>,
+}
+
+impl OpenRequests {
+    /// Remembers a challenge that was issued.
+    pub fn open(&mut self, challenge: Challenge) {
+        self.issued.insert(challenge.id, challenge);
+    }
+}
+
+impl Ledger for OpenRequests {
+    fn issued(&self, request: &RequestId) -> Option<Challenge> {
+        self.issued.get(request).cloned()
+    }
+
+    fn record(&mut self, request: &RequestId, person: &str, decision: &Decision) -> Result<bool, String> {
+        Ok(self.answers.insert((*request, person.to_owned(), decision.word())))
+    }
+}
+
+/// Where a response is judged.
+pub enum Against<'a> {
+    /// Anywhere, later: by trust and the response alone. [`Unchecked::ALONE`] says what stays open.
+    Alone,
+    /// At the verifier that asked.
+    Ledger(&'a mut dyn Ledger),
+}
+
+/// Judges `response` under `trust` at `now`, the verifier's clock.
+///
+/// The order is fixed: statement (size, grammar), audience, trust, challenge known, time, bytes as issued, signature
+/// (shape, subpackets, notation), issuer enrolled, certificate, arithmetic, creation time, tier, person, recorded.
+///
+/// # Errors
+/// The first check that failed.
+pub fn response(
+    response: &Response,
+    trust: &Trust,
+    against: Against<'_>,
+    now: UnixTime,
+) -> Result<Verified, Rejection> {
+    let Statement { decision, challenge } = Statement::parse(&response.statement)?;
+    check_context(&challenge, trust, now)?;
+    if let Against::Ledger(ledger) = &against {
+        let issued = ledger.issued(&challenge.id);
+        let issued = issued.ok_or_else(|| Rejection::UnknownRequest { request: challenge.id.to_string() })?;
+        if now >= issued.expires {
+            return Err(Rejection::Expired { now, expires: issued.expires });
+        }
+        check_as_issued(&issued, &challenge)?;
+    }
+    let shaped = packet::read(&response.signature)?;
+    let unknown = || Rejection::UnknownSigner { key: shaped.issuer.to_hex() };
+    let (person, token) = trust.roster.holder(&shaped.issuer).ok_or_else(unknown)?;
+    // Alone, the only moment that is known is the one that the signature names.
+    let judged_at = match against {
+        Against::Alone => shaped.created,
+        Against::Ledger(_) => now,
+    };
+    token.key.check_valid(judged_at)?;
+    token.key.check_signature(&shaped.signature, &response.statement, judged_at)?;
+    check_creation_time(&challenge, shaped.created, judged_at)?;
+    let rule = trust.admit(&challenge.request)?;
+    let tier = token.tier();
+    if tier < rule.tier {
+        return Err(Rejection::Tier { person: person.name.clone(), found: tier, needed: rule.tier });
+    }
+    check_person(trust, rule, &challenge, person)?;
+    if let Against::Ledger(ledger) = against {
+        match ledger.record(&challenge.id, &person.name, &decision) {
+            Ok(true) => {}
+            Ok(false) => return Err(Rejection::Replayed { person: person.name.clone() }),
+            Err(reason) => return Err(Rejection::Unrecorded { reason }),
+        }
+    }
+    let answer = Answer {
+        challenge,
+        person: person.name.clone(),
+        serial: token.serial.clone(),
+        key: shaped.issuer,
+        tier,
+        signed_at: shaped.created,
+        response: response.clone(),
+    };
+    Ok(match decision {
+        Decision::Approve => Verified::Approved(Approval { answer, because: None }),
+        Decision::Refuse { because } => Verified::Refused(Refusal { answer, because }),
+    })
+}
+
+fn check_context(challenge: &Challenge, trust: &Trust, now: UnixTime) -> Result<(), Rejection> {
+    if challenge.audience != trust.audience {
+        let (found, expected) = (challenge.audience.to_string(), trust.audience.to_string());
+        return Err(Rejection::WrongAudience { found, expected });
+    }
+    if now >= trust.valid_until {
+        return Err(Rejection::TrustExpired { now, valid_until: trust.valid_until });
+    }
+    if challenge.trust != trust.version {
+        return Err(Rejection::TrustVersion { signed: challenge.trust, current: trust.version });
+    }
+    if now < challenge.issued {
+        return Err(Rejection::NotYetValid { now, issued: challenge.issued });
+    }
+    Ok(())
+}
+
+/// The statement's challenge must be written exactly as the one that was issued.
+fn check_as_issued(issued: &Challenge, signed: &Challenge) -> Result<(), Rejection> {
+    let (asked, signed) = (issued.to_text(), signed.to_text());
+    if asked == signed {
+        return Ok(());
+    }
+    let mut lines = asked
+        .lines()
+        .map(Some)
+        .chain(std::iter::repeat(None))
+        .zip(signed.lines().map(Some).chain(std::iter::repeat(None)));
+    let differ = lines.find(|(a, b)| a != b || a.is_none()).unwrap_or_default();
+    let text = |line: Option<&str>| line.unwrap_or_default().to_owned();
+    Err(Rejection::Altered { asked: text(differ.0), signed: text(differ.1) })
+}
+
+fn check_creation_time(
+    challenge: &Challenge,
+    created: UnixTime,
+    judged_at: UnixTime,
+) -> Result<(), Rejection> {
+    let skew = CLOCK_SKEW.as_secs();
+    let from =
+        UnixTime::from_seconds(challenge.issued.seconds().saturating_sub(skew)).unwrap_or(challenge.issued);
+    let to = challenge.expires.min(judged_at).plus(CLOCK_SKEW);
+    if (from..=to).contains(&created) { Ok(()) } else { Err(Rejection::CreationTime { created, from, to }) }
+}
+
+/// Somebody decides who could fill a slot of the rule; the requester only one that says so.
+fn check_person(trust: &Trust, rule: &Rule, challenge: &Challenge, person: &Person) -> Result<(), Rejection> {
+    let requester = trust.requester(&challenge.request);
+    if rule.need.iter().any(|need| may_fill(need, person, requester)) {
+        return Ok(());
+    }
+    let own = requester.is_some_and(|requester| requester.name == person.name);
+    let step_up = rule.need.iter().all(|need| need.from == Approvers::Requester);
+    let reason = match (own, step_up) {
+        (true, _) => "they asked for it themselves",
+        (false, true) => "only the requester may",
+        (false, false) => "they are in none of the groups that the rule names",
+    };
+    Err(Rejection::NotAllowed { person: person.name.clone(), reason })
+}
