@@ -16,6 +16,7 @@ pub mod verify;
 pub mod trust;
 
 // What the flow stands on.
+pub mod card;
 pub mod digest;
 pub mod text;
 pub mod unix_time;

@@ -1,0 +1,16 @@
+//! Talking to cards: finding one, looking at it, signing with it, and telling exactly what went wrong.
+//!
+//! A card is reached through a [`Slot`], looked at once ([`Token::look`]), and signed with in a second
+//! conversation that opens when statement and PIN are settled ([`CardSigner`]). All of it stands on
+//! `card_backend`'s two traits, so PC/SC, scdaemon and the virtual card are driven by the same code.
+//!
+//! Nothing here prints. Log records of this module never hold a PIN; no logger may let records of the
+//! `openpgp_card` target below level info through, since those are not ours to vouch for.
+
+pub mod error;
+pub mod ident;
+pub mod info;
+
+pub use error::{CardError, Doing, Holder, Process};
+pub use ident::Ident;
+pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
