@@ -7,9 +7,11 @@
 //! Nothing here prints. Log records of this module never hold a PIN; no logger may let records of the
 //! `openpgp_card` target below level info through, since those are not ours to vouch for.
 
+mod apdu;
 pub mod error;
 pub mod ident;
 pub mod info;
+pub mod record;
 
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
