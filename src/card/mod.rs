@@ -11,8 +11,10 @@ mod apdu;
 pub mod error;
 pub mod ident;
 pub mod info;
+pub mod pin;
 pub mod record;
 
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
+pub use pin::Pin;
