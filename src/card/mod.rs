@@ -13,8 +13,16 @@ pub mod ident;
 pub mod info;
 pub mod pin;
 pub mod record;
+mod session;
+pub mod slot;
+pub mod touch;
+mod watch;
 
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
 pub use pin::Pin;
+pub use session::{Details, Token};
+pub use slot::{InProcess, Route, Slot};
+pub use touch::{Attendant, CardSigner, PinEntry, PinRequest};
+pub use watch::Patience;
