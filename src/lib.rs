@@ -9,6 +9,8 @@ pub mod challenge;
 
 pub mod statement;
 
+pub mod sign;
+
 pub mod response;
 
 pub mod verify;
