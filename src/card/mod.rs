@@ -8,9 +8,12 @@
 //! `openpgp_card` target below level info through, since those are not ours to vouch for.
 
 mod apdu;
+mod contention;
 pub mod error;
 pub mod ident;
 pub mod info;
+#[cfg(feature = "pcsc")]
+pub mod pcsc;
 pub mod pin;
 pub mod record;
 mod session;
