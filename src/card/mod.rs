@@ -8,6 +8,8 @@
 //! `openpgp_card` target below level info through, since those are not ours to vouch for.
 
 mod apdu;
+#[cfg(unix)]
+mod assuan;
 mod contention;
 pub mod error;
 pub mod ident;
@@ -16,6 +18,8 @@ pub mod info;
 pub mod pcsc;
 pub mod pin;
 pub mod record;
+#[cfg(unix)]
+pub mod scdaemon;
 mod session;
 pub mod slot;
 pub mod touch;
