@@ -20,6 +20,7 @@ pub mod pin;
 pub mod record;
 #[cfg(unix)]
 pub mod scdaemon;
+pub mod select;
 mod session;
 pub mod slot;
 pub mod touch;
@@ -29,6 +30,7 @@ pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
 pub use pin::Pin;
+pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};
 pub use slot::{InProcess, Route, Slot};
 pub use touch::{Attendant, CardSigner, PinEntry, PinRequest};

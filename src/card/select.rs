@@ -1,0 +1,187 @@
+//! Which card: the one that was named, or the only one, or a list to choose from.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::error::{CardError, Holder};
+use super::ident::Ident;
+use super::session::Token;
+use super::slot::Slot;
+use super::watch::{self, Patience};
+
+/// Which way to take to the cards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CardPath {
+    /// The readers; through scdaemon where it holds the card.
+    #[default]
+    Auto,
+    /// The readers only.
+    Direct,
+    /// scdaemon only.
+    Scdaemon,
+}
+
+/// The text names no way to a card.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is none of auto, direct, scdaemon")]
+pub struct NotACardPath {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for CardPath {
+    type Err = NotACardPath;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "direct" => Ok(Self::Direct),
+            "scdaemon" => Ok(Self::Scdaemon),
+            other => Err(NotACardPath { text: other.chars().take(64).collect() }),
+        }
+    }
+}
+
+/// A place where cards may be, and what was found there.
+#[derive(Debug)]
+pub struct Reader {
+    /// The reader's name.
+    pub name: String,
+    /// What is in it.
+    pub state: ReaderState,
+}
+
+/// What a reader holds.
+#[derive(Debug)]
+pub enum ReaderState {
+    /// A card that could be looked at.
+    Present(Box<Token>),
+    /// No card.
+    Empty,
+    /// A card that somebody else holds.
+    InUse(Holder),
+    /// A card that could not be read, and why.
+    Unreadable(CardError),
+}
+
+/// Looks into every reader.
+///
+/// # Errors
+/// Only what concerns all readers: no service, cancelled, out of time. What is wrong with one reader
+/// stands in its [`ReaderState`].
+pub fn list(path: CardPath, patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    match path {
+        CardPath::Scdaemon => Ok(vec![through_scdaemon(patience)?]),
+        CardPath::Direct => direct(patience),
+        CardPath::Auto => auto(patience),
+    }
+}
+
+/// Finds the card to use: `wanted`, or without it the only one there is.
+///
+/// # Errors
+/// [`CardError::Several`] with the cards to choose from; otherwise the best reason met while searching:
+/// a card that is in use or unreadable is never reported as absent.
+pub fn open(path: CardPath, wanted: Option<Ident>, patience: &Patience) -> Result<Token, CardError> {
+    pick(list(path, patience)?, wanted)
+}
+
+/// Chooses among what `list` found.
+///
+/// # Errors
+/// As for [`open`].
+pub fn pick(readers: Vec<Reader>, wanted: Option<Ident>) -> Result<Token, CardError> {
+    let names: Vec<String> = readers.iter().map(|reader| reader.name.clone()).collect();
+    let mut tokens = Vec::new();
+    let mut best = None;
+    for Reader { name, state } in readers {
+        match state {
+            ReaderState::Present(token) => tokens.push(*token),
+            ReaderState::Empty => {}
+            // A card in use can be had again: that outweighs one that cannot be read.
+            ReaderState::InUse(by) => best = Some(CardError::InUse { reader: name, by }),
+            ReaderState::Unreadable(error) => best = best.or(Some(error)),
+        }
+    }
+    let seen: Vec<Ident> = tokens.iter().map(|token| token.info().ident).collect();
+    if let Some(wanted) = wanted {
+        if let Some(token) = tokens.into_iter().find(|token| token.info().ident == wanted) {
+            return Ok(token);
+        }
+        return Err(match best {
+            Some(error) => error,
+            None if seen.is_empty() => nothing(names),
+            None => CardError::NotFound { wanted, seen },
+        });
+    }
+    if tokens.len() > 1 {
+        return Err(CardError::Several { list: seen });
+    }
+    tokens.pop().ok_or_else(|| best.unwrap_or_else(|| nothing(names)))
+}
+
+fn nothing(readers: Vec<String>) -> CardError {
+    if readers.is_empty() { CardError::NoReader } else { CardError::NoCard { readers } }
+}
+
+/// Puts what looking at one slot gave into its place in the list.
+fn found(name: &str, looked: Result<Token, CardError>) -> Result<Reader, CardError> {
+    let state = match looked {
+        Ok(token) => ReaderState::Present(Box::new(token)),
+        Err(CardError::NoCard { .. } | CardError::Removed) => ReaderState::Empty,
+        Err(CardError::InUse { by, .. }) => ReaderState::InUse(by),
+        Err(
+            error @ (CardError::Cancelled { .. }
+            | CardError::OutOfTime { .. }
+            | CardError::NoPcscd
+            | CardError::PcscdLost),
+        ) => return Err(error),
+        Err(error) => ReaderState::Unreadable(error),
+    };
+    Ok(Reader { name: name.to_owned(), state })
+}
+
+fn look(slot: Arc<dyn Slot>, patience: &Patience) -> Result<Reader, CardError> {
+    let name = slot.name().to_owned();
+    found(&name, Token::look(slot, patience))
+}
+
+#[cfg(unix)]
+fn through_scdaemon(patience: &Patience) -> Result<Reader, CardError> {
+    let slot = watch::run(patience, |_| super::scdaemon::ScdaemonSlot::running(), &mut |_| {})?;
+    look(slot, patience)
+}
+
+#[cfg(not(unix))]
+fn through_scdaemon(_: &Patience) -> Result<Reader, CardError> {
+    Err(CardError::NoScdaemon { why: "not supported on this system".to_owned() })
+}
+
+#[cfg(feature = "pcsc")]
+fn direct(patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    let slots = watch::run(patience, |_| super::pcsc::readers(), &mut |_| {})?;
+    slots.into_iter().map(|slot| look(slot, patience)).collect()
+}
+
+#[cfg(not(feature = "pcsc"))]
+fn direct(_: &Patience) -> Result<Vec<Reader>, CardError> {
+    Err(CardError::NoPcscSupport)
+}
+
+/// The readers, and in place of one that scdaemon may hold, what scdaemon shows.
+fn auto(patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    let mut readers = match direct(patience) {
+        // scdaemon can have a card of its own without pcscd.
+        Err(none @ (CardError::NoPcscd | CardError::NoPcscSupport)) => {
+            return through_scdaemon(patience).map(|reader| vec![reader]).map_err(|_| none);
+        }
+        other => other?,
+    };
+    let held = readers.iter_mut().find(|reader| matches!(reader.state, ReaderState::InUse(_)));
+    if let Some(reader) = held
+        && let Ok(Reader { state: ReaderState::Present(token), .. }) = through_scdaemon(patience)
+    {
+        reader.state = ReaderState::Present(token);
+    }
+    Ok(readers)
+}
