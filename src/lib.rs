@@ -22,3 +22,7 @@ pub mod card;
 pub mod digest;
 pub mod text;
 pub mod unix_time;
+
+// The edges.
+#[cfg(feature = "cli")]
+pub mod cli;

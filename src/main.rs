@@ -1,2 +1,7 @@
 //! The `touchgate` program: a thin shell over the library.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    touchgate::cli::main()
+}

@@ -94,6 +94,15 @@ pub enum Approvers {
     Requester,
 }
 
+impl fmt::Display for Approvers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(group) => f.write_str(group),
+            Self::Requester => f.write_str("@requester"),
+        }
+    }
+}
+
 /// Some approvals of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {

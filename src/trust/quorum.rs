@@ -77,10 +77,7 @@ pub fn decide(
     if empty().next().is_none() {
         return Ok(QuorumMet { challenge: challenge.clone(), approvals });
     }
-    let from = empty().map(|need| match &need.from {
-        Approvers::Group(group) => group.clone(),
-        Approvers::Requester => "@requester".into(),
-    });
+    let from = empty().map(|need| need.from.to_string());
     Err(QuorumOpen { missing: empty().count(), from: from.collect(), approvals })
 }
 

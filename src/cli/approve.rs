@@ -1,0 +1,277 @@
+//! `approve` and `refuse`: read the request, decide, touch, and write the signed answer.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::challenge::{Audience, Challenge};
+use crate::cli::report::{Failure, Outcome, Report, Verdict};
+use crate::cli::work::{self, Desk};
+use crate::cli::{Common, place, read_input};
+use crate::response::{Response, armored};
+use crate::statement::{Decision, MAX_STATEMENT};
+use crate::text::Text;
+use crate::trust::MAX_FILE;
+use crate::trust::roster::read_certificate;
+use crate::unix_time::UnixTime;
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate approve HJ5C9.request                 writes HJ5C9.approval
+  touchgate approve HJ5C9.request --detached ok   writes ok and ok.asc: `gpg --verify ok.asc ok`";
+
+/// Arguments of `approve`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    signing: Signing,
+    /// Write NAME and NAME.asc, as OpenPGP tools like them, instead of CODE.approval
+    #[arg(long, value_name = "NAME")]
+    detached: Option<PathBuf>,
+}
+
+/// Arguments of `refuse`.
+#[derive(Args, Debug)]
+pub(super) struct RefuseArguments {
+    #[command(flatten)]
+    signing: Signing,
+    /// Why not
+    #[arg(long, value_name = "TEXT")]
+    because: Option<String>,
+}
+
+/// What both take.
+#[derive(Args, Debug)]
+struct Signing {
+    /// A request's file, its code, or - for standard input; without it, the one that waits here
+    #[arg(value_name = "REQUEST")]
+    request: Option<PathBuf>,
+    /// Read the PIN from this descriptor
+    #[arg(long, value_name = "N")]
+    pin_fd: Option<u32>,
+    /// The certificate of the token's key, if neither trust nor gpg has it
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// The verifier to serve, on a machine without trust
+    #[arg(long, value_name = "NAME")]
+    audience: Option<Audience>,
+}
+
+/// Signs an approval.
+pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
+    let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    let response = decide(common, &arguments.signing, challenge.clone(), Decision::Approve)?;
+    let written = match &arguments.detached {
+        Some(name) => write_detached(name, &response)?,
+        None => write_answer(&source, &challenge, "approval", &response)?,
+    };
+    Ok(told(Verdict::Approved, "approved", &challenge, written))
+}
+
+/// Signs a refusal.
+pub(super) fn refuse(common: &Common, arguments: &RefuseArguments) -> Outcome {
+    let because = arguments.because.as_deref().map(Text::new).transpose();
+    let because = because.map_err(|error| Failure::usage(format!("--because: {error}")))?;
+    let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    let response = decide(common, &arguments.signing, challenge.clone(), Decision::Refuse { because })?;
+    let written = write_answer(&source, &challenge, "refusal", &response)?;
+    Ok(told(Verdict::Refused, "refused", &challenge, written))
+}
+
+fn decide(
+    common: &Common,
+    signing: &Signing,
+    challenge: Challenge,
+    decision: Decision,
+) -> Result<Response, Failure> {
+    let chosen = match &signing.audience {
+        Some(_) => None,
+        None => Some(place::trust(common.trust.as_deref(), common.unpinned)?),
+    };
+    let served = signing.audience.as_ref().or(chosen.as_ref().map(|chosen| &chosen.trust.audience));
+    check(&challenge, served, UnixTime::now())?;
+    let given = match &signing.certificate {
+        None => None,
+        Some(path) => {
+            let bytes =
+                place::read_bounded(path, MAX_FILE).map_err(|error| place::unreadable(path, &error))?;
+            let bad = |error| Failure::failed("bad-certificate", format!("{}: {error}", path.display()));
+            Some(read_certificate(&bytes).map_err(bad)?)
+        }
+    };
+    let mut desk = Desk::new(common, signing.pin_fd)?;
+    let statement = challenge.decided(decision);
+    let mut token = work::find_token(common, &desk.patience(statement.challenge.expires))?;
+    let cert = work::certificate(token.info(), chosen.as_ref().map(|chosen| &chosen.trust), given)?;
+    work::show_statement(&desk, &statement);
+    work::sign(&mut desk, &mut token, &cert, &statement)
+}
+
+/// What the client refuses to show for signing: what has expired, and what is for somebody else.
+fn check(challenge: &Challenge, served: Option<&Audience>, now: UnixTime) -> Result<(), Failure> {
+    let code = challenge.id.short_code();
+    if served != Some(&challenge.audience) {
+        let hint = "sign only for verifiers that you know: --audience NAME, or that verifier's --trust";
+        return Err(Failure::failed(
+            "wrong-audience",
+            format!("{code} is for a verifier that this machine does not serve"),
+        )
+        .fact("asked by", challenge.audience.to_string())
+        .fact("served", served.map(ToString::to_string).unwrap_or_default())
+        .hint(hint));
+    }
+    if now >= challenge.expires {
+        return Err(Failure {
+            verdict: Verdict::Expired,
+            exit: crate::cli::report::exit::NOBODY,
+            ..Failure::failed("expired", format!("{code} has expired"))
+        }
+        .fact("expired", challenge.expires.to_string())
+        .fact("now", now.to_string())
+        .hint("ask again"));
+    }
+    if now < challenge.issued {
+        return Err(Failure::failed("not-yet-valid", format!("{code} is from the future"))
+            .fact("issued", challenge.issued.to_string())
+            .fact("now", now.to_string())
+            .hint("set this machine's clock"));
+    }
+    Ok(())
+}
+
+/// Where a request came from, which is where its answer goes.
+#[derive(Debug)]
+enum Source {
+    Directory(PathBuf),
+    StandardInput,
+}
+
+fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
+    let path = match named {
+        None => the_waiting_one()?,
+        Some(name) if name.as_os_str() == "-" || name.exists() => name.to_owned(),
+        Some(name) => {
+            let by_code = name.with_extension("request");
+            let missing = || {
+                Failure::failed("no-such-request", format!("there is no request {}", name.display()))
+                    .hint("give its file, as in HJ5C9.request")
+            };
+            Some(by_code).filter(|path| path.exists()).ok_or_else(missing)?
+        }
+    };
+    let bytes = read_input(&path, MAX_STATEMENT + 1)?;
+    let challenge = Challenge::parse(&bytes).map_err(|error| {
+        Failure::failed(error.code(), format!("{}: not a request: {error}", path.display()))
+            .hint("it was changed on its way, or is not a request; ask for it again")
+    })?;
+    let source = match path.parent() {
+        _ if path.as_os_str() == "-" => Source::StandardInput,
+        Some(parent) => Source::Directory(parent.to_owned()),
+        None => Source::Directory(PathBuf::new()),
+    };
+    Ok((source, challenge))
+}
+
+/// The one request in the working directory that has no answer yet and has not expired.
+fn the_waiting_one() -> Result<PathBuf, Failure> {
+    let entries = fs::read_dir(".").map_err(|error| place::unreadable(Path::new("."), &error))?;
+    let requests = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
+        path.extension().is_some_and(|e| e == "request")
+            && !path.with_extension("approval").exists()
+            && !path.with_extension("refusal").exists()
+    });
+    let now = UnixTime::now();
+    let open = |path: &PathBuf| {
+        let bytes = place::read_bounded(path, MAX_STATEMENT as u64).ok()?;
+        Challenge::parse(&bytes).ok().filter(|challenge| now < challenge.expires)
+    };
+    let mut waiting: Vec<(PathBuf, Challenge)> =
+        requests.filter_map(|path| open(&path).map(|challenge| (path, challenge))).collect();
+    waiting.sort_by_key(|(_, challenge)| challenge.id);
+    match (waiting.pop(), waiting.is_empty()) {
+        (Some((path, _)), true) => Ok(path.strip_prefix(".").map_or(path.clone(), Path::to_owned)),
+        (None, _) => {
+            Err(Failure::usage("nothing waits for you in this directory").hint("name the request's file"))
+        }
+        (Some(last), false) => {
+            let mut failure =
+                Failure::usage("more than one request waits here").hint("name the one you mean");
+            for (_, challenge) in waiting.iter().chain([&last]) {
+                let request = &challenge.request;
+                failure = failure.fact(
+                    "waits",
+                    format!(
+                        "{} {} on {}, for {}",
+                        challenge.id.short_code(),
+                        request.action,
+                        request.resource,
+                        request.requester
+                    ),
+                );
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn write_answer(
+    source: &Source,
+    challenge: &Challenge,
+    ending: &str,
+    response: &Response,
+) -> Result<Option<PathBuf>, Failure> {
+    let file = response.to_file();
+    match source {
+        Source::StandardInput => {
+            let failed =
+                |error: std::io::Error| Failure::failed("write", format!("standard output: {error}"));
+            let mut out = std::io::stdout().lock();
+            if out.is_terminal() {
+                eprintln!();
+            }
+            out.write_all(&file).and_then(|()| out.flush()).map_err(failed)?;
+            Ok(None)
+        }
+        Source::Directory(directory) => {
+            let path = directory.join(format!("{}.{ending}", challenge.id.short_code()));
+            write(&path, &file)?;
+            Ok(Some(path))
+        }
+    }
+}
+
+fn write_detached(name: &Path, response: &Response) -> Result<Option<PathBuf>, Failure> {
+    let mut signature = name.as_os_str().to_owned();
+    signature.push(".asc");
+    write(name, &response.statement)?;
+    write(Path::new(&signature), armored(&response.signature).as_bytes())?;
+    Ok(Some(signature.into()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    place::write_new(path, bytes).map_err(|error| {
+        Failure::failed("write", format!("{}: {error}", path.display()))
+            .hint("the answer is signed but not kept; move what stands there and decide again")
+    })
+}
+
+fn told(verdict: Verdict, word: &str, challenge: &Challenge, written: Option<PathBuf>) -> Report {
+    let code = challenge.id.short_code();
+    let request = &challenge.request;
+    let (text, file) = match written {
+        Some(path) => {
+            let path = path.display().to_string();
+            (
+                format!("{word}: {code}, {} on {}; written to {path}", request.action, request.resource),
+                Some(path),
+            )
+        }
+        // The answer itself is the result then.
+        None => (String::new(), None),
+    };
+    let report = Report { verdict, ..Report::done(text) };
+    report.with("request", challenge.id.to_string()).with("short_code", code).with("file", file)
+}

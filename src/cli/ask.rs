@@ -1,0 +1,177 @@
+//! `request`: ask without running. And how every command makes a challenge of words.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::challenge::{Challenge, Randomness, Terms};
+use crate::cli::place::{self, Chosen};
+use crate::cli::report::{Failure, Outcome, Report, Verdict};
+use crate::cli::{Common, failure};
+use crate::request::{Action, Identity, Mode, ParameterName, Parameters, Request, Resource};
+use crate::text::Text;
+use crate::trust::policy::Rule;
+use crate::unix_time::UnixTime;
+use crate::verify::Rejection;
+
+/// Arguments of `request`.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) asked: Asked,
+    /// Write here instead of CODE.request; - for standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What is asked, as every command takes it.
+#[derive(Args, Debug)]
+pub(super) struct Asked {
+    /// What is to be done, as in deploy
+    pub(super) action: Action,
+    /// What it is to be done to, as in payments/prod
+    pub(super) resource: Resource,
+    /// A fact to be approved with it, as in image=sha256:…
+    #[arg(long = "with", value_name = "NAME=VALUE")]
+    pub(super) with: Vec<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+/// Writes a request for others to approve.
+pub(super) fn request(common: &Common, arguments: &Arguments) -> Outcome {
+    let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
+    let request = arguments.asked.request(Parameters::new())?;
+    let (challenge, _) = issue(&chosen, request)?;
+    let code = challenge.id.short_code();
+    let text = challenge.to_text();
+    let path = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{code}.request")));
+    let report = |text: String| Report { verdict: Verdict::Pending, ..Report::done(text) };
+    let report = if path.as_os_str() == "-" && !common.json {
+        report(text)
+    } else if path.as_os_str() == "-" {
+        report(String::new()).with("challenge", text)
+    } else {
+        place::write_new(&path, text.as_bytes())
+            .map_err(|error| Failure::failed("write", format!("{}: {error}", path.display())))?;
+        let name = path.display().to_string();
+        report(format!("asked: {code}; `touchgate approve {name}` answers it")).with("file", name)
+    };
+    Ok(report
+        .with("request", challenge.id.to_string())
+        .with("short_code", code)
+        .with("expires", challenge.expires.to_string()))
+}
+
+impl Asked {
+    /// The request, with what the command itself knows added to what was said.
+    ///
+    /// # Errors
+    /// A parameter that is said twice or breaks the grammar.
+    pub(super) fn request(&self, known: Parameters) -> Result<Request, Failure> {
+        let mut parameters = known;
+        for said in &self.with {
+            let usage = |why: String| Failure::usage(format!("--with {said}: {why}"));
+            let (name, value) = said.split_once('=').ok_or_else(|| usage("expected NAME=VALUE".into()))?;
+            let name: ParameterName = name.parse().map_err(|error| usage(format!("{error}")))?;
+            let value = Text::new(value).map_err(|error| usage(error.to_string()))?;
+            if parameters.insert(name.clone(), value).is_some() {
+                return Err(usage(format!("{name} is given twice, or is what Touchgate states itself")));
+            }
+        }
+        let reason = self.reason.as_deref().map(Text::new).transpose();
+        Ok(Request {
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            parameters,
+            requester: requester()?,
+            via: None,
+            requester_key: None,
+            reason: reason.map_err(|error| Failure::usage(format!("--reason: {error}")))?,
+            mode: Mode::Ordinary,
+        })
+    }
+}
+
+/// Issues a challenge for a request that this trust admits.
+///
+/// # Errors
+/// If no rule admits it, trust has run out, or it is too large.
+pub(super) fn issue(chosen: &Chosen, request: Request) -> Result<(Challenge, &Rule), Failure> {
+    let trust = &chosen.trust;
+    let now = UnixTime::now();
+    if now >= trust.valid_until {
+        return Err(failure::rejected(&Rejection::TrustExpired { now, valid_until: trust.valid_until }, ""));
+    }
+    let rule = trust.admit(&request)?;
+    let terms =
+        Terms { audience: trust.audience.clone(), trust: trust.version, answer_within: rule.answer_within };
+    Ok((Challenge::issue(request, terms, now, randomness()?)?, rule))
+}
+
+fn randomness() -> Result<Randomness, Failure> {
+    let mut bytes: Randomness = [0; 42];
+    let failed = |_| Failure::failed("randomness", "the system gives no random numbers");
+    aws_lc_rs::rand::fill(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Who asks: the user of this process on this machine.
+///
+/// # Errors
+/// If the system does not know the user.
+pub(super) fn requester() -> Result<Identity, Failure> {
+    let (user, host) = (user()?, host());
+    let identity = format!("os:{user}@{host}");
+    identity.parse().map_err(|error| Failure::failed("requester", format!("{error}")))
+}
+
+/// The login name of this process's user, by its number, not by what the environment says.
+///
+/// # Errors
+/// If the system has no name for it.
+pub(super) fn user() -> Result<String, Failure> {
+    let output = Command::new("id").arg("-un").output();
+    let name = output
+        .ok()
+        .filter(|o| o.status.success())
+        .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    let unknown = || {
+        Failure::failed("requester", "the system has no name for this user").hint("`id -un` must print one")
+    };
+    name.filter(|name| !name.is_empty()).ok_or_else(unknown)
+}
+
+/// This machine's name in lower case.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
+}
+
+/// The commit that is checked out here.
+pub(super) fn commit() -> Option<String> {
+    let commit = format!("git:{}", git(&["rev-parse", "--verify", "HEAD^{commit}"])?.trim());
+    Text::new(commit.as_str()).is_ok_and(|text| crate::request::is_immutable(&text)).then_some(commit)
+}
+
+/// The same, if the tree holds exactly that commit and nothing else.
+pub(super) fn clean_commit() -> Option<String> {
+    let changes = git(&["status", "--porcelain=v1", "--untracked-files=normal", "--ignore-submodules=none"])?;
+    if changes.is_empty() { commit() } else { None }
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    // The tree may be anybody's: no hook and no helper that its configuration names is run.
+    let mut command = Command::new("git");
+    command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]).args(arguments);
+    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// The working directory, for messages.
+pub(super) fn working_directory() -> String {
+    env::current_dir().map_or_else(|_| ".".into(), |path| path.display().to_string())
+}

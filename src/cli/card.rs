@@ -1,0 +1,124 @@
+//! `card`: what tokens there are, what one says about itself, and a virtual one.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::card::select::{self, ReaderState};
+use crate::card::{CardError, Patience, Route, Token, TokenInfo, TouchNeed};
+use crate::cli::Common;
+use crate::cli::report::{Outcome, Report, printable};
+
+/// How long a card that somebody else is using is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What can be done with tokens.
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Every reader and what is in it
+    List,
+    /// What one token says about itself
+    Info(InfoArguments),
+}
+
+/// Arguments of `card info`.
+#[derive(Args, Debug)]
+pub(super) struct InfoArguments {}
+
+/// Runs a subcommand that only looks.
+pub(super) fn card(common: &Common, command: Command) -> Outcome {
+    match command {
+        Command::List => list(common),
+        Command::Info(_) => info(common),
+    }
+}
+
+fn list(common: &Common) -> Outcome {
+    let readers = select::list(common.card_path, &Patience::lasting(PATIENCE))?;
+    if readers.is_empty() {
+        return Err(CardError::NoReader.into());
+    }
+    let mut text = String::new();
+    let mut objects: Vec<Value> = Vec::new();
+    for reader in &readers {
+        let (state, said) = match &reader.state {
+            ReaderState::Present(token) => ("present", line(token)),
+            ReaderState::Empty => ("empty", "no card".to_owned()),
+            ReaderState::InUse(by) => ("in-use", format!("in use by {by}")),
+            ReaderState::Unreadable(error) => ("unreadable", error.to_string()),
+        };
+        text.push_str(&printable(&format!("{}: {said}\n", reader.name)));
+        let mut object = json!({ "reader": reader.name, "state": state });
+        if let (Some(object), ReaderState::Present(token)) = (object.as_object_mut(), &reader.state) {
+            object.extend(fields(token));
+        }
+        objects.push(object);
+    }
+    Ok(Report::done(text).with("readers", objects))
+}
+
+fn line(token: &Token) -> String {
+    let info = token.info();
+    let key = match &info.signature_key {
+        Some(key) => format!("key {} ({})", key.fingerprint.to_hex(), key.algorithm),
+        None => "no signature key".to_owned(),
+    };
+    let way = if token.route() == Route::Scdaemon { ", through scdaemon" } else { "" };
+    format!("token {}, {key}, touch {}{way}", info.ident, info.touch.word())
+}
+
+fn fields(token: &Token) -> serde_json::Map<String, Value> {
+    let info: &TokenInfo = token.info();
+    let key = info.signature_key.as_ref();
+    let object = json!({
+        "serial": info.ident.to_string(),
+        "key": key.map(|key| key.fingerprint.to_hex()),
+        "algorithm": key.map(|key| key.algorithm.to_string()),
+        "touch": info.touch.word(),
+        "pin_tries_left": info.pin_tries_left,
+        "pin_for_each_signature": info.pin_for_each_signature,
+        "pinpad": info.pinpad,
+        "through": match token.route() {
+            Route::InProcess => "process",
+            Route::Direct => "reader",
+            Route::Scdaemon => "scdaemon",
+        },
+    });
+    object.as_object().cloned().unwrap_or_default()
+}
+
+fn info(common: &Common) -> Outcome {
+    let patience = Patience::lasting(PATIENCE);
+    let token = super::work::find_token(common, &patience)?;
+    let details = token.details(&patience)?;
+    let info = token.info();
+    let key = match &info.signature_key {
+        Some(key) => format!("{}, {}", key.fingerprint.to_hex(), key.algorithm),
+        None => "none".to_owned(),
+    };
+    let touch = match info.touch.need() {
+        TouchNeed::Always => "every signature needs one",
+        TouchNeed::Perhaps => "one is good for 15 s",
+        TouchNeed::Never => "none is needed",
+    };
+    let each =
+        if info.pin_for_each_signature { "asked for each signature" } else { "good until the card is reset" };
+    let holder = details.cardholder.as_deref().unwrap_or("not set");
+    let text = format!(
+        "token {} in {}\n  holder   {holder}\n  key      {key}\n  touch    {}: {touch}\n  PIN      {} tries left, {each}{}\n  made     {} signatures\n",
+        info.ident,
+        info.reader,
+        info.touch.word(),
+        info.pin_tries_left,
+        if details.kdf_in_use { ", derived (KDF)" } else { "" },
+        details.signatures.map_or("unknown".to_owned(), |count| count.to_string()),
+    );
+    let mut report = Report::done(printable(&text))
+        .with("reader", info.reader.clone())
+        .with("cardholder", details.cardholder.clone())
+        .with("kdf", details.kdf_in_use)
+        .with("signatures", details.signatures);
+    report.fields.extend(fields(&token));
+    Ok(report)
+}

@@ -1,0 +1,162 @@
+//! Errors in words: the one place where facts from the library become messages, hints and exit codes.
+
+use crate::card::{CardError, Holder, Process};
+use crate::challenge::TooLarge;
+use crate::cli::report::{Failure, Verdict, exit};
+use crate::sign::SignError;
+use crate::statement::StatementError;
+use crate::trust::NotAdmitted;
+use crate::trust::quorum::QuorumOpen;
+use crate::verify::Rejection;
+
+impl From<CardError> for Failure {
+    fn from(error: CardError) -> Self {
+        use CardError as E;
+        let (code, exit, hint): (_, _, Option<String>) = match &error {
+            E::Cancelled { .. } => ("cancelled", exit::INTERRUPTED, Some("nothing was signed; if the token still blinks, do not touch it".into())),
+            E::OutOfTime { .. } => ("out-of-time", exit::NOBODY, Some("ask again".into())),
+            E::NotTouched { .. } => ("not-touched", exit::NOBODY, Some("run it again and touch the token while it blinks".into())),
+            E::NoPcscd => ("no-pcscd", exit::CARD, Some("install and start it: `apt install pcscd`, then `systemctl start pcscd.socket`".into())),
+            E::PcscdLost => ("pcscd-lost", exit::CARD, Some("start it again: `systemctl restart pcscd.socket`, then try again".into())),
+            E::NoPcscSupport => ("no-pcsc-support", exit::CARD, Some("build with the feature `pcsc`".into())),
+            E::Pcsc { .. } => ("pcsc", exit::CARD, Some("`touchgate doctor` names the first broken link".into())),
+            E::Scdaemon { .. } => ("scdaemon", exit::CARD, Some("free the card with `gpgconf --kill gpg-agent`, then try again".into())),
+            E::NoScdaemon { .. } => ("no-scdaemon", exit::CARD, Some("try `--card-path auto`".into())),
+            E::NoReader => ("no-reader", exit::CARD, Some("plug the token in; `touchgate doctor` says what the system sees".into())),
+            E::NoCard { .. } => ("no-card", exit::CARD, Some("put the card into the reader".into())),
+            E::InUse { by, .. } => ("in-use", exit::CARD, Some(how_to_free(by))),
+            E::Unreadable { .. } => ("unreadable-card", exit::CARD, Some("pull the token and plug it in again; if it is not an OpenPGP card, name the one to use with --card".into())),
+            E::Several { .. } => ("several-cards", exit::CARD, Some("say which: --card SERIAL".into())),
+            E::NotFound { .. } => ("card-not-found", exit::CARD, Some("plug that token in, or name another with --card".into())),
+            E::Removed => ("removed", exit::CARD, Some("nothing was signed; plug the token in and try again".into())),
+            E::Changed { .. } => ("card-changed", exit::CARD, Some("leave the token in its place from the prompt to the touch".into())),
+            E::WrongPin { tries_left } => ("wrong-pin", exit::CARD, wrong_pin(*tries_left)),
+            E::PinBlocked => ("pin-blocked", exit::CARD, Some("unblock it with the admin PIN: `gpg --card-edit`, then `admin`, `passwd`".into())),
+            E::PinTooShort { .. } => ("pin-too-short", exit::CARD, Some("it was not sent, so no try was lost".into())),
+            E::PinTooLong { .. } => ("pin-too-long", exit::CARD, Some("it was not sent, so no try was lost".into())),
+            E::NoPin { .. } => ("no-pin", exit::USAGE, Some("run it at a terminal, or hand the PIN over with --pin-fd N".into())),
+            E::Kdf { .. } => ("kdf", exit::CARD, Some("no try was lost; plug the token in again, and if it stays so see `gpg --card-edit`, `kdf-setup`".into())),
+            E::NoSignatureKey { .. } => ("no-signature-key", exit::CARD, Some("make one with `gpg --card-edit`: `admin`, `generate`".into())),
+            E::UnsupportedAlgorithm { .. } => ("unsupported-algorithm", exit::FAILED, Some("Ed25519, NIST P-256/384/521 and RSA 2048/3072/4096 are supported".into())),
+            E::KeyMismatch { .. } => ("key-mismatch", exit::FAILED, Some("the certificate at hand is not this token's; export the right one, or use the right token with --card".into())),
+            E::Refused { .. } => ("card-refused", exit::FAILED, None),
+            E::Malformed { .. } => ("malformed-answer", exit::FAILED, Some("pull the token and plug it in again; if it stays so, do not trust it".into())),
+            E::Transport { .. } => ("transport", exit::CARD, Some("pull the token, plug it in and try again".into())),
+            E::Fault => ("fault", exit::FAILED, Some("this is a bug in Touchgate; nothing was signed".into())),
+        };
+        let verdict = match exit {
+            exit::INTERRUPTED => Verdict::Cancelled,
+            exit::NOBODY => Verdict::Expired,
+            _ => Verdict::Failed,
+        };
+        Self { verdict, code, message: error.to_string(), facts: Vec::new(), hint, exit }
+    }
+}
+
+fn wrong_pin(tries_left: Option<u8>) -> Option<String> {
+    Some(match tries_left {
+        Some(0) => {
+            "the PIN is blocked now; unblock it with the admin PIN: `gpg --card-edit`, then `admin`, `passwd`"
+                .into()
+        }
+        Some(1) => "one more wrong PIN blocks the token".into(),
+        _ => "this is the card's user PIN, not a passphrase and not the admin PIN".into(),
+    })
+}
+
+/// The one command that frees the card, and what it costs.
+fn how_to_free(holder: &Holder) -> String {
+    let ids =
+        |processes: &[Process]| processes.iter().map(|p| p.pid.to_string()).collect::<Vec<_>>().join(" ");
+    match holder {
+        Holder::Scdaemon(_) => "free it with `gpgconf --kill gpg-agent` (passphrases that gpg-agent remembers are asked for again), or leave out --card-path direct".into(),
+        Holder::Programs(processes) if !processes.is_empty() => format!("end that program, or if it hangs: `kill {}`", ids(processes)),
+        Holder::Programs(_) | Holder::Unknown => "close the program that uses the token (a browser, ykman, another user's gpg), then try again".into(),
+    }
+}
+
+impl From<SignError> for Failure {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Card(error) => error.into(),
+            SignError::OpenPgp { message } => Self::failed("openpgp", message),
+        }
+    }
+}
+
+impl From<StatementError> for Failure {
+    fn from(error: StatementError) -> Self {
+        rejected(&Rejection::from(error), "")
+    }
+}
+
+impl From<TooLarge> for Failure {
+    fn from(error: TooLarge) -> Self {
+        Self::failed("too-large", error.to_string()).hint("name large things by digest: --with NAME=sha256:…")
+    }
+}
+
+impl From<NotAdmitted> for Failure {
+    fn from(error: NotAdmitted) -> Self {
+        rejected(&Rejection::from(error), "")
+    }
+}
+
+impl From<QuorumOpen> for Failure {
+    fn from(open: QuorumOpen) -> Self {
+        let verdict = Verdict::Pending;
+        Self { verdict, exit: exit::NO, ..Self::failed("quorum-open", open.to_string()) }
+            .hint("approvals of several people are not collected by `run` yet; use a rule with `@requester`")
+    }
+}
+
+/// A rejection, of `what`: the request's short code, or a file.
+pub(super) fn rejected(rejection: &Rejection, what: &str) -> Failure {
+    let message = if what.is_empty() { rejection.to_string() } else { format!("{what}: {rejection}") };
+    let mut failure =
+        Failure { verdict: Verdict::Rejected, exit: exit::NO, ..Failure::failed(rejection.code(), message) };
+    match rejection {
+        Rejection::Altered { asked, signed } => {
+            failure = failure.fact("asked", asked.as_str()).fact("signed", signed.as_str());
+        }
+        Rejection::TrustVersion { signed, current } => {
+            failure.message = format!("{what}: made under another version of trust than the one in force");
+            failure = failure.fact("signed", signed.to_string()).fact("in force", current.to_string());
+        }
+        _ => {}
+    }
+    failure.hint = hint(rejection).map(str::to_owned);
+    failure
+}
+
+fn hint(rejection: &Rejection) -> Option<&'static str> {
+    use Rejection as R;
+    Some(match rejection {
+        R::Altered { .. } => "the approver's machine changed the request; do not retry there",
+        R::BadSignature => {
+            "the file was changed after signing, or another key made it; ask for a new approval"
+        }
+        R::CertificateExpired => "extend it with `gpg --quick-set-expire`, export it again and update trust",
+        R::CertificateRevoked => "this key must not be used any more; enrol another token",
+        R::CreationTime { .. } => "set the clock of the machine that signed",
+        R::Expired { .. } => "ask again",
+        R::NotYetValid { .. } => "set this machine's clock",
+        R::NotAdmitted(NotAdmitted::NoRule { .. }) => "add a rule to policy.toml, or check the spelling",
+        R::NotAdmitted(NotAdmitted::NotPinned { .. }) => "give it by digest: --with NAME=sha256:…",
+        R::NotAdmitted(NotAdmitted::UnknownRequester { .. }) => {
+            "add this identity to that person's file under people/"
+        }
+        R::NotationMissing => {
+            "sign with `touchgate approve`, or gpg with --sig-notation statement@touchgate.invalid=v1"
+        }
+        R::Replayed { .. } => "an answer counts once; nothing more is needed",
+        R::Tier { .. } => {
+            "turn the token's touch policy on and say so in its roster entry, or lower the rule's tier"
+        }
+        R::TrustExpired { .. } => "renew valid_until in policy.toml and pin the new version",
+        R::TrustVersion { .. } => "ask again under the version in force",
+        R::UnknownSigner { .. } => "enrol that token, or sign with one that is enrolled",
+        R::WrongAudience { .. } => "this approval is for another verifier",
+        _ => return None,
+    })
+}

@@ -1,0 +1,302 @@
+//! `init`: the smallest set-up that gates something today. This person, this token, pinned.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use sequoia_openpgp::Cert;
+use sequoia_openpgp::serialize::SerializeInto as _;
+
+use crate::card::{Patience, TokenInfo, TouchNeed, TouchPolicy};
+use crate::cli::prompt::Typed;
+use crate::cli::report::{Failure, Outcome, Report};
+use crate::cli::work::{self, Desk};
+use crate::cli::{Common, ask, failure, place};
+use crate::trust::roster::read_certificate;
+use crate::trust::versions::write_pin;
+use crate::trust::{Files, MAX_FILE, Trust};
+use crate::unix_time::UnixTime;
+use crate::verify::{SigningKey, Tier};
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate init                              asks before it changes anything on the token
+  touchgate init --certificate key.asc        if gpg on this machine does not know the key";
+
+/// How long trust is good for before somebody must look at it again.
+const ONE_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long a person may take over the questions.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Arguments of `init`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(super) struct Arguments {
+    /// The certificate of the token's key, if gpg's keyring does not have it
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// What to do about a key that signs without a touch; without it, you are asked
+    #[arg(long, value_name = "WHAT")]
+    touch: Option<Touch>,
+    /// Read the admin PIN from this descriptor, for `--touch on`
+    #[arg(long, value_name = "N")]
+    admin_pin_fd: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Touch {
+    /// Turn it on (never permanently)
+    On,
+    /// Leave the token as it is
+    Keep,
+}
+
+/// Sets this machine up.
+pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
+    let place = place::personal()?;
+    for name in ["trust", "pin"] {
+        let path = place.join(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Failure::failed(
+                "already-set-up",
+                format!("{} exists; nothing was changed", path.display()),
+            )
+            .hint("to start afresh, move ~/.config/touchgate away first"));
+        }
+    }
+    let desk = Desk::new(common, None)?;
+    let patience = desk.patience(UnixTime::now().plus(PATIENCE));
+    let mut token = work::find_token(common, &patience)?;
+    let given = arguments.certificate.as_deref().map(read_given).transpose()?;
+    let cert = work::certificate(token.info(), None, given)?;
+    let now = UnixTime::now();
+    check_key(token.info(), &cert, now)?;
+    introduce(&desk, token.info(), &cert);
+    let touch = settle_touch(common, arguments, &desk, &mut token, &patience)?;
+    let tier = if touch.need() == TouchNeed::Always { Tier::Declared } else { Tier::Signed };
+    let (name, identity) = (person_name(&ask::user()?), ask::requester()?);
+    let files = files(&name, identity.as_str(), token.info(), &cert, tier, now)?;
+    let trust = Trust::from_files(&files).map_err(|error| Failure::failed("bad-trust", error.to_string()))?;
+    write(&place, &files, &write_pin(&trust.version))?;
+    let text = format!(
+        "set up: {}\n  person   {name} ({identity})\n  token    {}, key {}\n  touch    {} (evidence: {tier})\n  trust    version {}, pinned, valid until {}\n\
+         next: touchgate run deploy payments/prod -- ./deploy.sh",
+        place.display(),
+        token.info().ident,
+        key_of(token.info()),
+        touch.word(),
+        trust.version,
+        trust.valid_until,
+    );
+    Ok(Report::done(text)
+        .with("directory", place.display().to_string())
+        .with("person", name)
+        .with("serial", token.info().ident.to_string())
+        .with("key", key_of(token.info()))
+        .with("touch", touch.word())
+        .with("trust", trust.version.to_string()))
+}
+
+fn read_given(path: &Path) -> Result<Cert, Failure> {
+    let bytes = place::read_bounded(path, MAX_FILE).map_err(|error| place::unreadable(path, &error))?;
+    read_certificate(&bytes)
+        .map_err(|error| Failure::failed("bad-certificate", format!("{}: {error}", path.display())))
+}
+
+fn key_of(token: &TokenInfo) -> String {
+    token.signature_key.as_ref().map(|key| key.fingerprint.to_hex()).unwrap_or_default()
+}
+
+/// Finds out now, not at the first deploy, that the key cannot be used.
+fn check_key(token: &TokenInfo, cert: &Cert, now: UnixTime) -> Result<(), Failure> {
+    let Some(key) = &token.signature_key else { return Ok(()) };
+    let key = SigningKey::new(cert.clone(), &key.fingerprint)
+        .map_err(|error| Failure::failed("unsupported-key", error.to_string()))?;
+    key.check_valid(now).map_err(|rejection| failure::rejected(&rejection, "the token's key"))
+}
+
+fn introduce(desk: &Desk, token: &TokenInfo, cert: &Cert) {
+    let ids: Vec<String> = cert.userids().map(|id| id.userid().to_string()).collect();
+    let key = token.signature_key.as_ref().map(|key| key.algorithm.to_string()).unwrap_or_default();
+    desk.show(&format!(
+        "token {} in {}\n  key      {} ({key})\n  of       {}\n  touch    {}\n",
+        token.ident,
+        crate::cli::report::printable(&token.reader),
+        key_of(token),
+        crate::cli::report::printable(&ids.join(", ")),
+        token.touch.word(),
+    ));
+}
+
+/// Says what the touch policy means, and turns it on if that is wanted.
+fn settle_touch(
+    common: &Common,
+    arguments: &Arguments,
+    desk: &Desk,
+    token: &mut crate::card::Token,
+    patience: &Patience,
+) -> Result<TouchPolicy, Failure> {
+    let policy = token.info().touch;
+    let why = match policy {
+        TouchPolicy::On | TouchPolicy::Fixed => return Ok(policy),
+        TouchPolicy::None | TouchPolicy::Unknown(_) => {
+            desk.show("This token knows no touch policy: whoever has the PIN and this machine can sign without you.\n");
+            return Ok(policy);
+        }
+        TouchPolicy::CachedFixed => {
+            desk.show(
+                "One touch opens this key for 15 s, for good: what else signs in that time needs none.\n",
+            );
+            return Ok(policy);
+        }
+        TouchPolicy::Cached => "One touch opens this key for 15 s; what else signs in that time needs none.",
+        TouchPolicy::Off => "This key signs without a touch: a program with the PIN can approve without you.",
+    };
+    desk.show(&format!(
+        "{why}\nTurning touch on means that EVERY signature by this key asks for one: approvals, and also git commits,\n\
+         tags and mail that it signs. The admin PIN can turn it off again: `ykman openpgp keys set-touch sig off`.\n"
+    ));
+    let wanted = match (arguments.touch, &desk.terminal) {
+        (Some(touch), _) => touch == Touch::On,
+        (None, Some(terminal)) => {
+            let answer = terminal.ask("Turn touch on now? It is never made permanent here. [y/N] ");
+            match answer.map_err(|error| Failure::failed("terminal", error.to_string()))? {
+                Typed::Line(line) => matches!(&line[..], b"y" | b"Y" | b"yes"),
+                Typed::Ended => false,
+                Typed::Cancelled => {
+                    return Err(crate::card::CardError::Cancelled { waited: Duration::ZERO }.into());
+                }
+            }
+        }
+        (None, None) => {
+            let hint = "say --touch on or --touch keep";
+            return Err(Failure::usage(
+                "somebody must decide about the touch policy, and nobody may be asked",
+            )
+            .hint(hint));
+        }
+    };
+    if !wanted {
+        return Ok(policy);
+    }
+    let pin = match (arguments.admin_pin_fd, &desk.terminal) {
+        (Some(number), _) => crate::card::Pin::from_fd(number)?,
+        (None, Some(terminal)) if !common.no_input => {
+            let prompt = format!("ADMIN PIN of token {}: ", token.info().ident);
+            match terminal
+                .ask_secret(&prompt)
+                .map_err(|error| Failure::failed("terminal", error.to_string()))?
+            {
+                Typed::Line(line) => crate::card::Pin::new(line)?,
+                Typed::Ended | Typed::Cancelled => {
+                    return Err(crate::card::CardError::Cancelled { waited: Duration::ZERO }.into());
+                }
+            }
+        }
+        _ => {
+            return Err(Failure::usage("turning touch on needs the admin PIN")
+                .hint("hand it over with --admin-pin-fd N"));
+        }
+    };
+    let _ = (token, pin, patience);
+    desk.show("touch is on for the signature key\n");
+    Ok(TouchPolicy::On)
+}
+
+/// A login name as a file's name: what does not fit becomes `-`.
+fn person_name(user: &str) -> String {
+    let fit = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') { c.to_ascii_lowercase() } else { '-' }
+    };
+    let name: String = user.chars().map(fit).take(64).collect();
+    name.trim_start_matches('.').to_owned()
+}
+
+/// This machine's name as an audience.
+fn audience() -> String {
+    let fit = |c: char| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' { c } else { '-' };
+    let name: String = ask::host().chars().map(fit).take(200).collect();
+    let labels: Vec<&str> =
+        name.split('.').map(|label| label.trim_matches('-')).filter(|label| !label.is_empty()).collect();
+    if labels.is_empty() { "localhost".into() } else { labels.join(".") }
+}
+
+fn files(
+    name: &str,
+    identity: &str,
+    token: &TokenInfo,
+    cert: &Cert,
+    tier: Tier,
+    now: UnixTime,
+) -> Result<Files, Failure> {
+    let policy = format!(
+        "# Who may approve what on this machine. After a change: raise `version`, then pin it again.\n\
+         audience    = \"{}\"\n\
+         version     = 1\n\
+         valid_until = \"{}\"\n\n\
+         # Everything: the person who asks touches their own token.\n\
+         [[rule]]\n\
+         action   = \"**\"\n\
+         resource = \"**\"\n\
+         need     = [{{ from = \"@requester\" }}]\n\
+         tier     = \"{tier}\"\n\
+         answer_within = \"15m\"\n\n\
+         # Changing these rules.\n\
+         [[rule]]\n\
+         action = \"touchgate.trust.update\"\n\
+         need   = [{{ from = \"@requester\" }}]\n\
+         tier   = \"{tier}\"\n\
+         answer_within = \"1d\"\n",
+        audience(),
+        now.plus(ONE_YEAR),
+    );
+    let touch = if tier == Tier::Declared { "touch  = \"declared\"\n" } else { "" };
+    let person = format!(
+        "identities = [\"{identity}\"]\n\n[[token]]\nserial = \"{}\"\nkey    = \"{}\"\n{touch}",
+        token.ident,
+        key_of(token),
+    );
+    let armored = cert.armored().to_vec().map_err(|error| Failure::failed("openpgp", error.to_string()))?;
+    let serial = token.ident.to_string().replace(':', "-");
+    Ok(Files::from([
+        ("policy.toml".to_owned(), policy.into_bytes()),
+        (format!("people/{name}.toml"), person.into_bytes()),
+        (format!("tokens/{serial}.asc"), armored),
+    ]))
+}
+
+/// Writes all files beside their place and moves them there at once; the pin comes last.
+fn write(place: &Path, files: &Files, pin: &str) -> Result<(), Failure> {
+    let written = || -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
+        let new = tempfile::Builder::new().prefix("trust-").tempdir_in(place)?;
+        for (path, bytes) in files {
+            let path = new.path().join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            place::write_new(&path, bytes)?;
+        }
+        let trust = place.join("trust");
+        fs::rename(new.keep(), &trust)?;
+        place::write_new(&place.join("pin"), pin.as_bytes())
+    };
+    written().map_err(|error| Failure::failed("write", format!("{}: {error}", place.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_login_names_become_file_names() {
+        for (user, name) in
+            [("Alice", "alice"), ("a b", "a-b"), (".x", "x"), ("MÜLLER", "m-ller"), ("dom\\al", "dom-al")]
+        {
+            assert_eq!(person_name(user), name);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The command line: words in, one call, words or JSON out. It decides nothing.
+
+mod approve;
+mod ask;
+mod card;
+mod demo;
+mod doctor;
+mod failure;
+mod init;
+mod pin;
+mod place;
+mod prompt;
+mod report;
+mod run;
+mod verify;
+mod work;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::card::Ident;
+use crate::card::select::CardPath;
+use report::{Failure, Outcome, Report, exit, finish};
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate demo                                       see the whole story, no hardware needed
+  touchgate init                                       set this machine up for your token
+  touchgate run deploy payments/prod -- ./deploy.sh    runs after you have read, touched and signed";
+
+const CODES: &str = "\
+Exit codes:
+  0 yes · 1 failed · 2 usage · 3 a clear no · 4 nobody acted in time
+  5 card missing, busy, PIN wrong or blocked · 130 interrupted
+  `run` gives the command's own code, and 120 + ours (121 to 125) if the command was not started";
+
+/// Lets something dangerous run only after a person has read what it is and touched their token.
+#[derive(Parser, Debug)]
+#[command(name = "touchgate", version, before_help = EXAMPLE, after_help = CODES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, infer_subcommands = false)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+struct Common {
+    /// Trust to use instead of ~/.config/touchgate/trust or /etc/touchgate/trust
+    #[arg(long, global = true, value_name = "DIR", env = "TOUCHGATE_TRUST")]
+    trust: Option<PathBuf>,
+    /// Accept trust that nothing pins
+    #[arg(long, global = true)]
+    unpinned: bool,
+    /// The token to use, by the number printed on it (other makers: 000f:00c0ffe1)
+    #[arg(long, global = true, value_name = "SERIAL", env = "TOUCHGATE_CARD")]
+    card: Option<Ident>,
+    /// The way to the card: auto, direct (the reader), or scdaemon
+    #[arg(long, global = true, value_name = "PATH", env = "TOUCHGATE_CARD_PATH", default_value = "auto")]
+    card_path: CardPath,
+    /// One JSON object on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Ask nothing; fail and name the option that is missing
+    #[arg(long, global = true)]
+    no_input: bool,
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// The whole story on a virtual card: no hardware, no packages, under a minute
+    #[cfg(feature = "virtual-card")]
+    Demo(demo::Arguments),
+    /// Set this machine up: this person, this token, one rule, pinned
+    Init(init::Arguments),
+    /// Run a command once it has been approved by touch
+    Run(run::Arguments),
+    /// Show a request, ask for PIN and touch, sign the approval
+    Approve(approve::Arguments),
+    /// Show a request, ask for PIN and touch, sign the refusal
+    Refuse(approve::RefuseArguments),
+    /// Ask without running: writes CODE.request
+    Request(ask::Arguments),
+    /// Judge approvals offline, with reasons
+    Verify(verify::Arguments),
+    /// Find the first broken link from reader to key, and its cure
+    Doctor(doctor::Arguments),
+    /// Look at tokens; simulate one
+    #[command(subcommand)]
+    Card(card::Command),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    // No core dump and no debugger of the same user may read a PIN out of this process.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments),
+    };
+    let json = cli.common.json;
+    let command = match cli.command {
+        Command::Run(arguments) => return run::main(&cli.common, &arguments),
+        command => command,
+    };
+    finish(&dispatch(&cli.common, command), json)
+}
+
+fn dispatch(common: &Common, command: Command) -> Outcome {
+    match command {
+        #[cfg(feature = "virtual-card")]
+        Command::Demo(arguments) => demo::demo(common, &arguments),
+        Command::Init(arguments) => init::init(common, &arguments),
+        Command::Run(_) => Err(Failure::failed("internal", "`run` ends the process itself")),
+        Command::Approve(arguments) => approve::approve(common, &arguments),
+        Command::Refuse(arguments) => approve::refuse(common, &arguments),
+        Command::Request(arguments) => ask::request(common, &arguments),
+        Command::Verify(arguments) => verify::verify(common, &arguments),
+        Command::Doctor(arguments) => doctor::doctor(common, &arguments),
+        Command::Card(command) => card::card(common, command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "touchgate", &mut script);
+            Ok(Report::done(String::from_utf8_lossy(&script)))
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.map_err(|error| Failure::failed("man", error.to_string()))?;
+            Ok(Report::done(String::from_utf8_lossy(&page)))
+        }
+    }
+}
+
+/// clap's own words, with our exit codes: 0 for help and version, 2 otherwise, 122 for `run`.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let printed = error.print();
+    if error.exit_code() == 0 {
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
+    }
+    let run = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
+    let offset = if run.is_some_and(|command| command == "run") { exit::RUN_OFFSET } else { 0 };
+    ExitCode::from(exit::USAGE + offset)
+}
+
+/// Bytes of a file, or of standard input for `-`.
+fn read_input(path: &std::path::Path, most: usize) -> Result<Vec<u8>, Failure> {
+    let most = most as u64;
+    let read = if path.as_os_str() == "-" {
+        place::read_all(io::stdin().lock(), most)
+    } else {
+        place::read_bounded(path, most)
+    };
+    read.map_err(|error| place::unreadable(path, &error))
+}

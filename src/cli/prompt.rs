@@ -1,0 +1,122 @@
+//! The controlling terminal: what a person is shown and asked, whatever standard streams are tied to.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// The longest line that is read: twice the longest PIN of any card.
+const MAX_LINE: usize = 256;
+
+/// How often a raised cancel flag is noticed.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// The terminal that the person sits at.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    file: File,
+    cancel: Arc<AtomicBool>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub(super) enum Typed {
+    /// The cancel flag was raised.
+    Cancelled,
+    /// The end of input: Ctrl-D on an empty line, or the terminal went away.
+    Ended,
+    /// A line without its end.
+    Line(Zeroizing<Vec<u8>>),
+}
+
+impl Terminal {
+    /// Opens the controlling terminal, if there is one. Waiting ends when `cancel` is raised.
+    pub(super) fn open(cancel: Arc<AtomicBool>) -> Option<Self> {
+        let file = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+        Some(Self { file, cancel })
+    }
+
+    /// Writes text. What cannot be shown is not asked for later either, so errors may be passed over.
+    pub(super) fn say(&self, text: &str) {
+        let _ = (&self.file).write_all(text.as_bytes());
+    }
+
+    /// Asks for one line.
+    ///
+    /// # Errors
+    /// Whatever the terminal gives; a line that is too long.
+    pub(super) fn ask(&self, prompt: &str) -> io::Result<Typed> {
+        self.say(prompt);
+        self.line()
+    }
+
+    /// Asks for one line without showing what is typed. What was typed before the prompt is dropped.
+    ///
+    /// # Errors
+    /// If echo cannot be switched off; then nothing is asked.
+    pub(super) fn ask_secret(&self, prompt: &str) -> io::Result<Typed> {
+        let silent = Silent::new(&self.file)?;
+        self.say(prompt);
+        let line = self.line();
+        drop(silent);
+        if !matches!(line, Ok(Typed::Line(_))) {
+            self.say("\n");
+        }
+        line
+    }
+
+    fn line(&self) -> io::Result<Typed> {
+        let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
+        let mut byte = Zeroizing::new([0]);
+        loop {
+            if self.cancel.load(Ordering::SeqCst) {
+                return Ok(Typed::Cancelled);
+            }
+            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut fds, Some(&TICK)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            // One byte at a time, so that nothing of the next line is left in a buffer that is not wiped.
+            match (&self.file).read(&mut byte[..]) {
+                Ok(0) => return Ok(Typed::Ended),
+                Ok(_) if *byte == [b'\n'] => return Ok(Typed::Line(line)),
+                Ok(_) if line.len() == MAX_LINE => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "the line is too long"));
+                }
+                Ok(_) => line.extend_from_slice(&byte[..]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Echo is off while this lives, and as it was afterwards.
+struct Silent<'a> {
+    file: &'a File,
+    before: Termios,
+}
+
+impl<'a> Silent<'a> {
+    fn new(file: &'a File) -> io::Result<Self> {
+        let before = tcgetattr(file.as_fd())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.insert(LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(file.as_fd(), OptionalActions::Flush, &silent)?;
+        Ok(Self { file, before })
+    }
+}
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.file.as_fd(), OptionalActions::Flush, &self.before);
+    }
+}

@@ -1,0 +1,225 @@
+//! One decision at the card: show the statement, find token and key, ask for PIN and touch, sign.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use sequoia_openpgp::Cert;
+
+use crate::card::select;
+use crate::card::{
+    Attendant, CardError, CardSigner, Doing, Patience, PinEntry, PinRequest, Route, Token, TokenInfo,
+    TouchNeed,
+};
+use crate::cli::Common;
+use crate::cli::pin::{self, PinSource};
+use crate::cli::prompt::{Terminal, Typed};
+use crate::cli::report::Failure;
+use crate::response::Response;
+use crate::sign;
+use crate::statement::Statement;
+use crate::trust::Trust;
+use crate::trust::roster::read_certificate;
+use crate::unix_time::UnixTime;
+
+/// The most bytes that gpg may export for one key.
+const MAX_EXPORT: usize = 1 << 20;
+
+/// The person at this end, and how to reach them.
+pub(super) struct Desk {
+    /// Raised by the signals that end a program.
+    pub cancel: Arc<AtomicBool>,
+    /// The controlling terminal, if there is one and it may be used.
+    pub terminal: Option<Terminal>,
+    source: PinSource,
+}
+
+impl Desk {
+    /// Settles who can be asked, before anything else happens.
+    ///
+    /// # Errors
+    /// If a PIN was to be handed over and was not, or signals cannot be caught.
+    pub(super) fn new(common: &Common, pin_fd: Option<u32>) -> Result<Self, Failure> {
+        let cancel = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
+            signal_hook::flag::register(signal, Arc::clone(&cancel))
+                .map_err(|error| Failure::failed("signals", error.to_string()))?;
+        }
+        let terminal = if common.no_input { None } else { Terminal::open(Arc::clone(&cancel)) };
+        let source = match (pin_fd, &terminal) {
+            (Some(number), _) => pin::from_descriptor(number)?,
+            (None, Some(_)) => PinSource::Terminal,
+            (None, None) if common.no_input => PinSource::Nobody,
+            (None, None) => PinSource::Pinentry,
+        };
+        Ok(Self { cancel, terminal, source })
+    }
+
+    /// Shows text to the person: at the terminal if there is one, else on standard error.
+    pub(super) fn show(&self, text: &str) {
+        match &self.terminal {
+            Some(terminal) => terminal.say(text),
+            None => eprint!("{text}"),
+        }
+    }
+
+    /// Patience until `deadline` by the clock.
+    pub(super) fn patience(&self, deadline: UnixTime) -> Patience {
+        let left = deadline.since(UnixTime::now());
+        let now = Instant::now();
+        Patience { deadline: now.checked_add(left).unwrap_or(now), cancel: Arc::clone(&self.cancel) }
+    }
+}
+
+/// Finds the token that was named, or the only one there is.
+///
+/// # Errors
+/// Every outcome is its own [`CardError`].
+pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, Failure> {
+    let token = select::open(common.card_path, common.card, patience)?;
+    if token.route() == Route::Scdaemon {
+        eprintln!("note: scdaemon holds the card; going through it");
+    }
+    Ok(token)
+}
+
+/// The certificate of a token's signature key: from trust, from `given`, or from gpg's keyring.
+///
+/// # Errors
+/// If nowhere is one with that key.
+pub(super) fn certificate(
+    token: &TokenInfo,
+    trust: Option<&Trust>,
+    given: Option<Cert>,
+) -> Result<Cert, Failure> {
+    let key = token.signature_key.as_ref().ok_or(CardError::NoSignatureKey { ident: token.ident })?;
+    let fingerprint = key.fingerprint.to_hex();
+    let has_key = |cert: &Cert| cert.keys().any(|k| k.key().fingerprint() == key.fingerprint);
+    if let Some(cert) = given {
+        let mismatch = || {
+            Failure::failed("key-mismatch", "the certificate that was given is not this token's")
+                .fact("on token", fingerprint.clone())
+                .fact(
+                    "in file",
+                    cert.keys().map(|k| k.key().fingerprint().to_hex()).collect::<Vec<_>>().join(" "),
+                )
+                .hint(format!("export the right one: `gpg --export --armor {fingerprint}`"))
+        };
+        return if has_key(&cert) { Ok(cert) } else { Err(mismatch()) };
+    }
+    if let Some((_, token)) = trust.and_then(|trust| trust.roster.holder(&key.fingerprint)) {
+        return Ok(token.key.certificate().clone());
+    }
+    from_gpg(&fingerprint).filter(has_key).ok_or_else(|| {
+        Failure::failed("no-certificate", format!("no certificate for key {fingerprint} of token {}", token.ident)).hint(format!(
+            "where the key is known: `gpg --export --armor {fingerprint} > key.asc`, then pass --certificate key.asc"
+        ))
+    })
+}
+
+/// What gpg's keyring has under this fingerprint. No gpg, no key and a failing gpg are all nothing.
+fn from_gpg(fingerprint: &str) -> Option<Cert> {
+    let output = Command::new("gpg").args(["--batch", "--no-tty", "--export", fingerprint]).output().ok()?;
+    if !output.status.success() || output.stdout.len() > MAX_EXPORT {
+        return None;
+    }
+    read_certificate(&output.stdout).ok()
+}
+
+/// Signs a statement that was shown: PIN, touch, signature.
+///
+/// # Errors
+/// Every outcome of the card; a certificate that is not the card's.
+pub(super) fn sign(
+    desk: &mut Desk,
+    token: &mut Token,
+    cert: &Cert,
+    statement: &Statement,
+) -> Result<Response, Failure> {
+    let patience = desk.patience(statement.challenge.expires);
+    let ident = token.info().ident;
+    let key = sign::key_on_card(cert, token).ok_or(CardError::NoSignatureKey { ident })?;
+    let request = &statement.challenge.request;
+    let what = format!("{} {} on {}", statement.decision.word(), request.action, request.resource);
+    let mut person = AtDesk { desk, what, counting: false };
+    let mut signer = CardSigner::new(token, key, &mut person, patience)?;
+    let text = statement.to_text();
+    let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now())?;
+    person.stop_counting();
+    Ok(Response { statement: text.into_bytes(), signature })
+}
+
+/// Shows the statement, exactly as it will be signed.
+pub(super) fn show_statement(desk: &Desk, statement: &Statement) {
+    let left = statement.challenge.expires.since(UnixTime::now());
+    desk.show(&format!(
+        "─── this is what you sign ───\n{}─── {} left to answer ───\n",
+        statement.to_text(),
+        in_words(left)
+    ));
+}
+
+/// A duration as people say it: `14 min 3 s`, `6 d 2 h`.
+pub(super) fn in_words(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// The person, asked by the card.
+struct AtDesk<'a> {
+    desk: &'a mut Desk,
+    what: String,
+    /// Whether the countdown stands on the last line.
+    counting: bool,
+}
+
+impl AtDesk<'_> {
+    fn stop_counting(&mut self) {
+        if self.counting {
+            eprintln!();
+            self.counting = false;
+        }
+    }
+}
+
+impl Attendant for AtDesk<'_> {
+    fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
+        let Desk { source, terminal, cancel } = &mut *self.desk;
+        source.pin(request, &self.what, terminal.as_ref(), cancel)
+    }
+
+    fn pinpad(&mut self, token: &TokenInfo) {
+        eprintln!("enter the PIN of token {} at the reader", token.ident);
+    }
+
+    fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
+        let when = match need {
+            TouchNeed::Always => "touch token",
+            TouchNeed::Perhaps => "if it blinks, touch token",
+            TouchNeed::Never => return,
+        };
+        eprintln!("{when} {} now to {}", token.ident, self.what);
+    }
+
+    fn waiting(&mut self, doing: Doing, waited: Duration, left: Duration) {
+        if !pin::rewritable() || waited < Duration::from_secs(1) {
+            return;
+        }
+        eprint!("\r{doing}: {} s, {} left \u{8}", waited.as_secs(), in_words(left));
+        self.counting = true;
+    }
+
+    fn not_touched(&mut self, waited: Duration) -> bool {
+        self.stop_counting();
+        let Some(terminal) = &self.desk.terminal else { return false };
+        let prompt = format!("not touched within {} s; Enter tries again, Ctrl-C stops: ", waited.as_secs());
+        matches!(terminal.ask(&prompt), Ok(Typed::Line(_)))
+    }
+}
