@@ -1,0 +1,44 @@
+# `make demo` needs a Rust toolchain and a C compiler, nothing else.
+# `make test` installs what it needs on Debian and Ubuntu; elsewhere it names what is missing.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# What the tests talk to, by Debian package.
+PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
+	opensc pinentry-tty util-linux procps
+# The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
+LIBRARY_ONLY = --no-default-features --features crypto-rust
+NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust
+
+.PHONY: all demo test unit lint bench install packages
+
+all:
+	$(CARGO) build --release
+
+demo:
+	@test -e target/debug/touchgate || echo "building first: about two minutes on two cores, nothing but cargo is needed"
+	@$(CARGO) build --quiet $(NO_PCSC)
+	@./target/debug/touchgate demo
+
+test: packages lint unit
+
+unit:
+	$(CARGO) test --workspace
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --quiet $(LIBRARY_ONLY) -- -D warnings
+	$(CARGO) clippy --quiet $(NO_PCSC) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+bench:
+	$(CARGO) bench --workspace
+
+install: all
+	install -D -m 0755 target/release/touchgate $(DESTDIR)$(PREFIX)/bin/touchgate
+
+packages:
+	@sh packaging/test-packages.sh $(PACKAGES)
