@@ -10,6 +10,7 @@
 mod apdu;
 #[cfg(unix)]
 mod assuan;
+#[cfg(feature = "pcsc")]
 mod contention;
 pub mod error;
 pub mod ident;
