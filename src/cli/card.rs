@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::card::select::{self, ReaderState};
 use crate::card::{CardError, Patience, Route, Token, TokenInfo, TouchNeed};
 use crate::cli::Common;
-use crate::cli::report::{Outcome, Report, printable};
+use crate::cli::report::{Failure, Outcome, Report, printable};
 
 /// How long a card that somebody else is using is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +20,19 @@ pub(super) enum Command {
     List,
     /// What one token says about itself
     Info(InfoArguments),
+    /// A virtual token on a card stack of its own, for the command after --
+    #[cfg(feature = "virtual-card")]
+    Simulate(Box<super::simulate::Arguments>),
+    /// Tell a virtual token that is running: press, pull, insert, status, finger now|never|after=3s|ask
+    #[cfg(feature = "virtual-card")]
+    Control {
+        /// Its control socket [the one of the `card simulate` above]
+        #[arg(long, value_name = "SOCKET")]
+        socket: Option<std::path::PathBuf>,
+        /// What to tell it
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
 }
 
 /// Arguments of `card info`.
@@ -31,6 +44,11 @@ pub(super) fn card(common: &Common, command: Command) -> Outcome {
     match command {
         Command::List => list(common),
         Command::Info(_) => info(common),
+        #[cfg(feature = "virtual-card")]
+        Command::Simulate(_) => Err(Failure::failed("internal", "`card simulate` ends by itself")),
+        #[cfg(feature = "virtual-card")]
+        Command::Control { socket, words } => super::simulate::control(socket.as_deref(), &words)
+            .map(|answer| Report::done(answer.clone()).with("answer", answer)),
     }
 }
 

@@ -3,6 +3,7 @@
 mod approve;
 mod ask;
 mod card;
+#[cfg(feature = "virtual-card")]
 mod demo;
 mod doctor;
 mod failure;
@@ -12,6 +13,8 @@ mod place;
 mod prompt;
 mod report;
 mod run;
+#[cfg(feature = "virtual-card")]
+mod simulate;
 mod verify;
 mod work;
 
@@ -108,6 +111,10 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "virtual-card")]
+    if let Some(code) = simulate::stage_entry() {
+        return code;
+    }
     // No core dump and no debugger of the same user may read a PIN out of this process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -118,6 +125,8 @@ pub fn main() -> ExitCode {
     let json = cli.common.json;
     let command = match cli.command {
         Command::Run(arguments) => return run::main(&cli.common, &arguments),
+        #[cfg(feature = "virtual-card")]
+        Command::Card(card::Command::Simulate(arguments)) => return simulate::simulate(*arguments, json),
         command => command,
     };
     finish(&dispatch(&cli.common, command), json)
