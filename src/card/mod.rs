@@ -7,6 +7,7 @@
 //! Nothing here prints. Log records of this module never hold a PIN; no logger may let records of the
 //! `openpgp_card` target below level info through, since those are not ours to vouch for.
 
+mod admin;
 mod apdu;
 #[cfg(unix)]
 mod assuan;

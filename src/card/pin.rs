@@ -31,6 +31,15 @@ impl std::fmt::Debug for Pin {
     }
 }
 
+/// Which of the card's PINs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// PW3. A card whose KDF object has one salt uses that for all.
+    Admin,
+    /// PW1.
+    User,
+}
+
 impl Pin {
     /// Takes a PIN of any bytes, UTF-8 as a rule.
     ///
@@ -102,7 +111,11 @@ impl Pin {
     ///
     /// # Source
     /// OpenPGP card 3.4.1, section 4.3.2: algorithm 0 none, 3 iterated and salted S2K.
-    pub(crate) fn for_card(&self, kdf: Option<&KdfDo>) -> Result<Zeroizing<Vec<u8>>, CardError> {
+    pub(crate) fn for_card(
+        &self,
+        kdf: Option<&KdfDo>,
+        whose: Whose,
+    ) -> Result<Zeroizing<Vec<u8>>, CardError> {
         let Some(kdf) = kdf.filter(|kdf| kdf.kdf_algo() != 0) else {
             return Ok(self.0.clone());
         };
@@ -115,10 +128,12 @@ impl Pin {
             Some(10) => (HashAlgorithm::SHA512, 64),
             other => return Err(CardError::Kdf { why: format!("unknown hash {other:?}") }),
         };
-        let salt: [u8; KDF_SALT] = kdf
-            .salt_pw1()
-            .and_then(|salt| salt.try_into().ok())
-            .ok_or_else(|| wrong("its salt for PW1 is not 8 bytes"))?;
+        let salt = match whose {
+            Whose::Admin => kdf.salt_pw3().or(kdf.salt_pw1()),
+            Whose::User => kdf.salt_pw1(),
+        };
+        let salt: [u8; KDF_SALT] =
+            salt.and_then(|salt| salt.try_into().ok()).ok_or_else(|| wrong("its salt is not 8 bytes"))?;
         let hash_bytes = kdf.iter_count().ok_or_else(|| wrong("it has no iteration count"))?;
         if hash_bytes > KDF_MAX_BYTES {
             return Err(CardError::Kdf {
@@ -177,15 +192,16 @@ mod tests {
     #[test]
     fn derives_as_the_specification_shows() {
         let object = object(3, 8, 100_000, b"01234567");
-        let derived = pin("123456").for_card(Some(&object)).unwrap();
+        let derived = pin("123456").for_card(Some(&object), Whose::User).unwrap();
         let hex: String = derived.iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(hex, "773784A602B6C81E3F092F4D7D00E17CC822D88F7360FCF2D2EF2D9D901F44B6");
     }
 
     #[test]
     fn no_derivation_gives_the_pin_itself() {
-        assert_eq!(pin("123456").for_card(None).unwrap().as_slice(), b"123456");
-        assert_eq!(pin("123456").for_card(Some(&kdf(&[0x81, 1, 0]))).unwrap().as_slice(), b"123456");
+        assert_eq!(pin("123456").for_card(None, Whose::User).unwrap().as_slice(), b"123456");
+        let none = kdf(&[0x81, 1, 0]);
+        assert_eq!(pin("123456").for_card(Some(&none), Whose::User).unwrap().as_slice(), b"123456");
     }
 
     #[test]
@@ -197,7 +213,7 @@ mod tests {
             object(3, 8, u32::MAX, b"01234567"),
             kdf(&[0x81, 1, 3]),
         ] {
-            assert!(matches!(pin("123456").for_card(Some(&object)), Err(CardError::Kdf { .. })));
+            assert!(matches!(pin("123456").for_card(Some(&object), Whose::User), Err(CardError::Kdf { .. })));
         }
     }
 }

@@ -33,6 +33,7 @@ const LEAST_COMMAND: u16 = 255;
 const SELECT: [u8; 4] = [0x00, 0xa4, 0x04, 0x00];
 const GET_6E: [u8; 4] = [0x00, 0xca, 0x00, 0x6e];
 const VERIFY_81: [u8; 4] = [0x00, 0x20, 0x00, 0x81];
+const VERIFY_83: [u8; 4] = [0x00, 0x20, 0x00, 0x83];
 const OPENPGP: [u8; 6] = [0xd2, 0x76, 0x00, 0x01, 0x24, 0x01];
 
 /// One command and its answer, without secrets.
@@ -290,11 +291,11 @@ impl<'a> Recording<'a> {
         Ok(answer)
     }
 
-    fn verify(&mut self, pin: &[u8]) -> Result<Vec<u8>, SmartcardError> {
+    fn verify(&mut self, header: &[u8], pin: &[u8]) -> Result<Vec<u8>, SmartcardError> {
         let length = u8::try_from(pin.len())
             .map_err(|_| SmartcardError::Error("the PIN does not fit a short command".to_owned()))?;
-        let mut command = Zeroizing::new(Vec::with_capacity(VERIFY_81.len() + 1 + pin.len()));
-        command.extend_from_slice(&VERIFY_81);
+        let mut command = Zeroizing::new(Vec::with_capacity(header.len() + 1 + pin.len()));
+        command.extend_from_slice(header);
         command.push(length);
         command.extend_from_slice(pin);
         self.opened()?;
@@ -318,10 +319,10 @@ impl CardTransaction for Recording<'_> {
         if changes_application_data(header) {
             self.tape.state().application_data = None;
         }
-        if header == VERIFY_81 {
+        if header == VERIFY_81 || header == VERIFY_83 {
             let pin = self.tape.state().pin.take();
             if let Some(pin) = pin {
-                return self.verify(&pin);
+                return self.verify(header, &pin);
             }
         }
         self.opened()?;

@@ -14,8 +14,8 @@ use openpgp_card::ocard::{KeyType, OpenPGP, StatusBytes, Transaction};
 use sequoia_openpgp::types::HashAlgorithm;
 
 use super::error::CardError;
-use super::info::{self, TokenInfo, TouchNeed};
-use super::pin::Pin;
+use super::info::{self, TokenInfo, TouchNeed, TouchPolicy};
+use super::pin::{Pin, Whose};
 use super::record::{Recorder, Tape};
 use super::slot::{Presence, Purpose, Route, Slot};
 use super::watch::{self, Event, Patience, Reporter, Step};
@@ -139,8 +139,14 @@ impl Token {
         result
     }
 
+    pub(super) fn note_touch(&mut self, policy: TouchPolicy) {
+        self.info.touch = policy;
+        // What was kept of DO 6E says otherwise: the next conversation reads it again.
+        self.presence = None;
+    }
+
     /// Opens a conversation in which SELECT is already due, and checks that it is the same card.
-    fn reopen<T>(
+    pub(super) fn reopen<T>(
         &self,
         purpose: Purpose,
         reporter: Option<&Reporter>,
@@ -193,21 +199,21 @@ fn describe(info: &TokenInfo) -> String {
 }
 
 /// An open transaction and what is needed to explain its failures.
-struct Talk<'t, 'c> {
-    tx: &'t mut Transaction<'c>,
+pub(super) struct Talk<'t, 'c> {
+    pub(super) tx: &'t mut Transaction<'c>,
     slot: &'t dyn Slot,
     presence: Option<&'t Presence>,
-    tape: &'t Tape,
+    pub(super) tape: &'t Tape,
 }
 
 impl Talk<'_, '_> {
-    fn explain(&self, error: Error, command: &'static str) -> CardError {
+    pub(super) fn explain(&self, error: Error, command: &'static str) -> CardError {
         explain(error, command, self.slot, self.presence, self.tape)
     }
 
     /// The KDF object, if the card has one. Only a clear "not found" means that it has none: a PIN
     /// presented raw to a card that expects a derived one costs a try.
-    fn kdf(&mut self, info: &TokenInfo) -> Result<Option<KdfDo>, CardError> {
+    pub(super) fn kdf(&mut self, info: &TokenInfo) -> Result<Option<KdfDo>, CardError> {
         const COMMAND: &str = "GET DATA F9";
         if !info.kdf_supported {
             return Ok(None);
@@ -227,7 +233,7 @@ impl Talk<'_, '_> {
     fn verify(&mut self, secret: &Secret, kdf: Option<&KdfDo>, reporter: &Reporter) -> Result<(), CardError> {
         let result = match secret {
             Secret::Typed(pin) => {
-                self.tape.load_pin(pin.for_card(kdf)?);
+                self.tape.load_pin(pin.for_card(kdf, Whose::User)?);
                 // The decorator puts the PIN in; the library, which may log, sees these bytes only.
                 let result = self.tx.verify_pw1_sign(vec![0; 6].into());
                 self.tape.unload_pin();

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::serialize::SerializeInto as _;
 
-use crate::card::{Patience, TokenInfo, TouchNeed, TouchPolicy};
+use crate::card::{CardError, Patience, TokenInfo, TouchNeed, TouchPolicy};
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::{self, Desk};
@@ -167,7 +167,7 @@ fn settle_touch(
                 Typed::Line(line) => matches!(&line[..], b"y" | b"Y" | b"yes"),
                 Typed::Ended => false,
                 Typed::Cancelled => {
-                    return Err(crate::card::CardError::Cancelled { waited: Duration::ZERO }.into());
+                    return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
                 }
             }
         }
@@ -192,7 +192,7 @@ fn settle_touch(
             {
                 Typed::Line(line) => crate::card::Pin::new(line)?,
                 Typed::Ended | Typed::Cancelled => {
-                    return Err(crate::card::CardError::Cancelled { waited: Duration::ZERO }.into());
+                    return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
                 }
             }
         }
@@ -201,9 +201,28 @@ fn settle_touch(
                 .hint("hand it over with --admin-pin-fd N"));
         }
     };
-    let _ = (token, pin, patience);
+    token.set_touch(true, pin, patience).map_err(not_turned_on)?;
     desk.show("touch is on for the signature key\n");
     Ok(TouchPolicy::On)
+}
+
+/// The card's outcome, where the PIN in question is the admin PIN.
+fn not_turned_on(error: CardError) -> Failure {
+    let wrong = matches!(error, CardError::WrongPin { .. });
+    let blocked = matches!(error, CardError::PinBlocked | CardError::WrongPin { tries_left: Some(0) });
+    let mut failure = Failure::from(error);
+    if blocked {
+        failure.code = "admin-pin-blocked";
+        failure.message = "the admin PIN is blocked".to_owned();
+        failure.hint =
+            Some("the token works on, but its settings stay as they are until it is reset".to_owned());
+    } else if wrong {
+        failure.code = "wrong-admin-pin";
+        failure.message = format!("admin PIN: {}", failure.message);
+        failure.hint =
+            Some("nothing was changed; `touchgate init --touch keep` leaves the token as it is".to_owned());
+    }
+    failure
 }
 
 /// A login name as a file's name: what does not fit becomes `-`.
