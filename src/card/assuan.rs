@@ -81,6 +81,12 @@ impl Assuan {
         self.answer()
     }
 
+    /// Sends a last command without waiting for its end.
+    pub(crate) fn leave_with(&mut self, line: &str) {
+        // Nobody is left to be told of an error: without a connection there is nothing to give back.
+        drop(self.stream.write_all(format!("{line}\n").as_bytes()));
+    }
+
     fn answer(&mut self) -> Result<Answer, AssuanError> {
         let mut answer = Answer::default();
         for _ in 0..MAX_LINES {

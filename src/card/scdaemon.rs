@@ -23,6 +23,10 @@ use super::slot::{Connection, Presence, Purpose, Route, Slot};
 const MAX_DATA: u16 = 255;
 /// gpg's error codes for a card that is not there: removed, not present, no such device.
 const GONE: [u32; 3] = [110, 112, 32_848];
+/// What a failed exchange says of a card that is gone.
+const REMOVED: &str = "the card was removed";
+/// INS of the command that carries a PIN.
+const VERIFY: u8 = 0x20;
 /// The answer of a `gpgconf` that is one path; more is not an answer.
 const MAX_PATH: usize = 4096;
 
@@ -62,25 +66,22 @@ impl Slot for ScdaemonSlot {
         Route::Scdaemon
     }
 
-    fn connect(&self, purpose: Purpose) -> Result<Connection, CardError> {
+    fn connect(&self, _: Purpose) -> Result<Connection, CardError> {
         let mut agent = self.agent()?;
         // First the lock, so that nobody changes the card between finding and using it.
         agent.command("SCD LOCK --wait").map_err(|error| scdaemon(&error))?;
-        let mut held = Held { agent, purpose };
-        let serial = serial(&mut held.agent)?;
-        let presence = Some(Presence(format!("scdaemon {serial}")));
+        let mut held = Held { agent, serial: String::new(), presented: false };
+        held.serial = serial(&mut held.agent)?;
+        let presence = Some(Presence(format!("scdaemon {}", held.serial)));
         Ok(Connection { backend: Box::new(held), atr: Vec::new(), presence, pinpad: false })
     }
 
-    fn diagnose(&self, message: &str, before: Option<&Presence>) -> Option<CardError> {
-        let now = self.agent().and_then(|mut agent| serial(&mut agent));
-        match now {
-            Ok(serial) if before == Some(&Presence(format!("scdaemon {serial}"))) => {
-                Some(CardError::Scdaemon { message: message.to_owned() })
-            }
-            Ok(_) | Err(CardError::NoCard { .. }) => Some(CardError::Removed),
-            Err(error) => Some(error),
-        }
+    fn diagnose(&self, message: &str, _: Option<&Presence>) -> Option<CardError> {
+        // Asked where it failed already: from here the lock of that connection would be in the way.
+        Some(match message {
+            message if message.ends_with(REMOVED) => CardError::Removed,
+            message => CardError::Scdaemon { message: message.to_owned() },
+        })
     }
 }
 
@@ -133,18 +134,21 @@ fn agent_socket() -> Result<PathBuf, CardError> {
 /// The locked card. Dropping it gives it back.
 struct Held {
     agent: Assuan,
-    purpose: Purpose,
+    /// The AID that scdaemon gave.
+    serial: String,
+    /// Whether a PIN was presented: then the card may be open, and scdaemon's account of it wrong.
+    presented: bool,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Resetting unlocks too, in the versions of scdaemon that we read; the second command is for
-        // others. Nobody is left to be told of an error.
-        if self.purpose == Purpose::Sign {
-            drop(self.agent.command("SCD RESET"));
-        }
+        // Unlocked first, or gpg's next command would be refused as long as the reset lasts. The reset
+        // takes scdaemon a second; once sent it needs neither our waiting nor our being there. Nobody is
+        // left to be told of an error.
         drop(self.agent.command("SCD UNLOCK"));
-        drop(self.agent.command("BYE"));
+        if self.presented {
+            self.agent.leave_with("SCD RESET");
+        }
     }
 }
 
@@ -184,9 +188,16 @@ impl CardTransaction for HeldTransaction<'_> {
                 line.push(char::from_digit(nibble.into(), 16).unwrap_or('0'));
             }
         }
+        self.0.presented |= command.get(1) == Some(&VERIFY);
         let answer = self.0.agent.command(&line);
         line.zeroize();
-        answer.map(|answer| answer.data).map_err(|error| SmartcardError::Error(error.to_string()))
+        answer.map(|answer| answer.data).map_err(|error| {
+            // scdaemon's words for a pulled card are those for any failure; whether it still finds it tells.
+            let found = serial(&mut self.0.agent);
+            let gone = matches!(&found, Ok(serial) if *serial != self.0.serial)
+                || matches!(&found, Err(CardError::NoCard { .. }));
+            SmartcardError::Error(if gone { REMOVED.to_owned() } else { error.to_string() })
+        })
     }
 
     fn feature_pinpad_verify(&self) -> bool {
