@@ -21,7 +21,7 @@ use std::str::FromStr;
 
 use crate::challenge::Challenge;
 use crate::digest::NotADigest;
-use crate::request::{Mode, NameError, Parameters, Request};
+use crate::request::{Mode, NameError, ParameterName, Parameters, Request};
 use crate::text::{MAX_VALUE, Text, TextError};
 use crate::unix_time::NotATime;
 
@@ -221,14 +221,13 @@ impl Statement {
     /// Reads a statement, and only the bytes that [`Statement::to_text`] writes.
     ///
     /// # Errors
-    /// The first thing wrong, in the order size, bytes, lines, values.
+    /// The first thing wrong, in the order size, bytes, first line, other lines, values.
     pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
-        let (first, lines) = Lines::read(bytes)?;
-        let refused = match first {
-            "touchgate v1 approve" => false,
-            "touchgate v1 refuse" => true,
-            _ => return Err(first_line("approve or refuse", first)),
-        };
+        let (refused, lines) = Lines::read(bytes, "approve or refuse", |first| match first {
+            "touchgate v1 approve" => Some(false),
+            "touchgate v1 refuse" => Some(true),
+            _ => None,
+        })?;
         let (challenge, because) = lines.challenge(refused)?;
         let decision = if refused { Decision::Refuse { because } } else { Decision::Approve };
         Ok(Self { decision, challenge })
@@ -244,12 +243,10 @@ impl Challenge {
     /// Reads a challenge, and only the bytes that [`Challenge::to_text`] writes.
     ///
     /// # Errors
-    /// The first thing wrong, in the order size, bytes, lines, values.
+    /// The first thing wrong, in the order size, bytes, first line, other lines, values.
     pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
-        let (first, lines) = Lines::read(bytes)?;
-        if first != "touchgate v1 challenge" {
-            return Err(first_line("challenge", first));
-        }
+        let issued = |first: &str| (first == "touchgate v1 challenge").then_some(());
+        let ((), lines) = Lines::read(bytes, "challenge", issued)?;
         Ok(lines.challenge(false)?.0)
     }
 
@@ -322,8 +319,14 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Checks bytes, line ends, names and order; gives the first line apart.
-    fn read(bytes: &'a [u8]) -> Result<(&'a str, Self), StatementError> {
+    /// Checks bytes, line ends, names and order; gives what `accept` makes of the first line apart.
+    ///
+    /// The first line is judged before the others, whose names another version may well have changed.
+    fn read<T>(
+        bytes: &'a [u8],
+        expected: &'static str,
+        accept: impl Fn(&str) -> Option<T>,
+    ) -> Result<(T, Self), StatementError> {
         let text = clean(bytes)?;
         let text = text.strip_suffix('\n').ok_or(StatementError::MissingFinalNewline)?;
         let mut numbered = (1..).zip(text.split('\n'));
@@ -331,6 +334,7 @@ impl<'a> Lines<'a> {
         if first.is_empty() {
             return Err(StatementError::EmptyLine { line: 1 });
         }
+        let first = accept(first).ok_or_else(|| StatementError::FirstLine { expected, found: cut(first) })?;
         let mut lines: Vec<(usize, &str, &str)> = Vec::new();
         let mut before: Option<(usize, &str)> = None;
         for (line, content) in numbered {
@@ -382,7 +386,8 @@ impl<'a> Lines<'a> {
         let mut parameters = Parameters::new();
         while let Some((line, name, value)) = self.lines.next_if(|(_, name, _)| name.starts_with("param.")) {
             let field = |error| StatementError::Field { line, error };
-            let name = typed(name.strip_prefix("param.").unwrap_or(name)).map_err(field)?;
+            let name = name.strip_prefix("param.").unwrap_or(name);
+            let name = name.parse::<ParameterName>().map_err(|error| field(error.into()))?;
             parameters.insert(name, Text::parse(value).map_err(|error| field(error.into()))?);
         }
         Ok(parameters)
@@ -449,10 +454,6 @@ fn clean(bytes: &[u8]) -> Result<&str, StatementError> {
         }
     }
     Ok(std::str::from_utf8(bytes).expect("every byte was seen to be ASCII"))
-}
-
-fn first_line(expected: &'static str, found: &str) -> StatementError {
-    StatementError::FirstLine { expected, found: cut(found) }
 }
 
 fn cut(text: &str) -> String {
