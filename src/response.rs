@@ -33,6 +33,9 @@ pub struct Response {
 /// The bytes are not a statement, a blank line and a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
+    /// Its lines end in CR LF, as some mail programs leave them.
+    #[error("the file has carriage returns; its lines must end in LF alone, as they were signed")]
+    CarriageReturn,
     /// It is a message in the cleartext signature framework, whose text is not what is signed.
     #[error("a cleartext-signed message, not a statement and a detached signature")]
     Cleartext,
@@ -47,6 +50,18 @@ pub enum ResponseError {
     },
 }
 
+impl ResponseError {
+    /// The stable name of this error, explained in `docs/rejections.md`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::CarriageReturn => "carriage-return",
+            Self::Cleartext => "cleartext-form",
+            Self::NoSignature => "no-signature",
+            Self::TooLarge { .. } => "response-too-large",
+        }
+    }
+}
+
 impl Response {
     /// Parts an approval file at its first blank line.
     ///
@@ -59,7 +74,10 @@ impl Response {
         if bytes.len() > MAX_RESPONSE {
             return Err(ResponseError::TooLarge { length: bytes.len() });
         }
-        let blank = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or(ResponseError::NoSignature)?;
+        let Some(blank) = bytes.windows(2).position(|pair| pair == b"\n\n") else {
+            let mangled = bytes.windows(4).any(|four| four == b"\r\n\r\n");
+            return Err(if mangled { ResponseError::CarriageReturn } else { ResponseError::NoSignature });
+        };
         let (statement, rest) = bytes.split_at(blank + 1);
         let signature = rest.get(1..).unwrap_or_default();
         Ok(Self { statement: statement.to_vec(), signature: signature.to_vec() })
