@@ -1,0 +1,152 @@
+//! `verify::response` against its vectors, every flipped bit, another implementation and other tools.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/case.rs"]
+mod case;
+#[path = "support/make_fixtures.rs"]
+mod make_fixtures;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "support/people.rs"]
+mod people;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use case::{Case, cases, codes, fixtures};
+use touchgate::challenge::{Challenge, RequestId};
+use touchgate::response::Response;
+use touchgate::statement::{Decision, Statement};
+use touchgate::trust::Trust;
+use touchgate::unix_time::UnixTime;
+use touchgate::verify::{Against, Ledger, OpenRequests, Verified, response};
+
+/// A store that is there and cannot write.
+struct FullDisk(OpenRequests);
+
+impl Ledger for FullDisk {
+    fn issued(&self, request: &RequestId) -> Option<Challenge> {
+        self.0.issued(request)
+    }
+
+    fn record(&mut self, _: &RequestId, _: &str, _: &Decision) -> Result<bool, String> {
+        Err("no space left on device".into())
+    }
+}
+
+fn trust(name: &str) -> Trust {
+    Trust::load(&fixtures("trust").join(name)).unwrap()
+}
+
+/// The response in a case, or why its file is none.
+fn response_of(case: &Case) -> Result<Response, String> {
+    let section =
+        |wanted: &str| case.sections.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes);
+    if let Some(file) = section("file") {
+        return Response::parse(file).map_err(|error| error.code().to_owned());
+    }
+    let statement = section("statement").unwrap_or_else(|| panic!("{}: no statement", case.name)).clone();
+    let signature = match (section("signature"), section("signature in hexadecimal")) {
+        (Some(bytes), None) => bytes.clone(),
+        (None, Some(hex)) => {
+            let digits: Vec<u32> =
+                hex.iter().filter(|b| **b != b'\n').map(|b| char::from(*b).to_digit(16).unwrap()).collect();
+            digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
+        }
+        _ => panic!("{}: not one signature", case.name),
+    };
+    Ok(Response { statement, signature })
+}
+
+/// What a ledger holds before the case: its challenge, or the one that the statement was made of.
+fn ledger_of(case: &Case, response: &Response) -> OpenRequests {
+    let mut ledger = OpenRequests::default();
+    let challenge = match case.sections.iter().find(|(name, _)| name == "challenge") {
+        Some((_, bytes)) => Challenge::parse(bytes).ok(),
+        None => Statement::parse(&response.statement).ok().map(|statement| statement.challenge),
+    };
+    if let Some(challenge) = challenge {
+        ledger.open(challenge);
+    }
+    ledger
+}
+
+/// `approved bob declared`, or the code of what failed.
+fn outcome(case: &Case) -> String {
+    let answer = match response_of(case) {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let trust = trust(case.header("trust"));
+    let now: UnixTime = case.header("now").parse().unwrap();
+    let mut ledger = ledger_of(case, &answer);
+    let judged = match case.header("judged") {
+        "alone" => response(&answer, &trust, Against::Alone, now),
+        "failing-ledger" => response(&answer, &trust, Against::Ledger(&mut FullDisk(ledger)), now),
+        "ledger" => response(&answer, &trust, Against::Ledger(&mut ledger), now),
+        "replay" => {
+            let first = response(&answer, &trust, Against::Ledger(&mut ledger), now);
+            assert!(first.is_ok(), "{}: the first time: {first:?}", case.name);
+            response(&answer, &trust, Against::Ledger(&mut ledger), now)
+        }
+        "unknown" => response(&answer, &trust, Against::Ledger(&mut OpenRequests::default()), now),
+        other => panic!("{}: judged {other:?}", case.name),
+    };
+    match judged {
+        Ok(Verified::Approved(yes)) => format!("approved {} {}", yes.person(), yes.tier()),
+        Ok(Verified::Refused(no)) => format!("refused {} {}", no.person(), no.tier()),
+        Err(rejection) => rejection.code().to_owned(),
+    }
+}
+
+#[test]
+fn every_case_is_judged_as_it_says() {
+    let wrong: Vec<String> = cases("signature")
+        .iter()
+        .map(|case| (case, outcome(case)))
+        .filter(|(case, outcome)| outcome != case.header("expect"))
+        .map(|(case, outcome)| format!("{}: {} expected, found {outcome}", case.name, case.header("expect")))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The codes that a response can be answered with, apart from those of the statement's grammar.
+fn response_codes() -> BTreeSet<String> {
+    [codes("verify/rejection.rs"), codes("response.rs")].into_iter().flatten().collect()
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let expected: BTreeSet<String> =
+        cases("signature").iter().map(|case| case.header("expect").into()).collect();
+    let missing: Vec<_> = response_codes().into_iter().filter(|code| !expected.contains(code)).collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+}
+
+/// A malformed statement is answered with its own code, under whatever signature.
+#[test]
+fn a_malformed_statement_is_answered_first() {
+    let trust = trust("team");
+    for case in cases("statement") {
+        let [(form, bytes)] = &case.sections[..] else { panic!("{}: not one section", case.name) };
+        if form == "statement" && case.header("expect") != "ok" {
+            let answer = Response { statement: bytes.clone(), signature: b"no signature".to_vec() };
+            let rejection = response(&answer, &trust, Against::Alone, UnixTime::now()).unwrap_err();
+            assert_eq!(rejection.code(), case.header("expect"), "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn the_fixtures_are_what_the_generator_writes() {
+    for (path, bytes) in make_fixtures::all() {
+        let found = fs::read(fixtures(&path)).unwrap_or_default();
+        assert!(found == bytes, "{path} is not what its generator writes; see fixtures/README.md");
+    }
+}
+
+#[test]
+#[ignore = "writes fixtures/signature and fixtures/trust; run by hand after a change to tests/support"]
+fn make_the_fixtures() {
+    make_fixtures::write_all();
+}
