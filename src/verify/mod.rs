@@ -232,13 +232,18 @@ pub fn response(
 ) -> Result<Verified, Rejection> {
     let Statement { decision, challenge } = Statement::parse(&response.statement)?;
     check_context(&challenge, trust, now)?;
-    if let Against::Ledger(ledger) = &against {
-        let issued = ledger.issued(&challenge.id);
-        let issued = issued.ok_or_else(|| Rejection::UnknownRequest { request: challenge.id.to_string() })?;
-        if now >= issued.expires {
-            return Err(Rejection::Expired { now, expires: issued.expires });
+    match &against {
+        Against::Alone => check_begun(&challenge, now)?,
+        Against::Ledger(ledger) => {
+            let unknown = || Rejection::UnknownRequest { request: challenge.id.to_string() };
+            let issued = ledger.issued(&challenge.id).ok_or_else(unknown)?;
+            // The times as issued: what the signer made of them is not believed before it is compared.
+            check_begun(&issued, now)?;
+            if now >= issued.expires {
+                return Err(Rejection::Expired { now, expires: issued.expires });
+            }
+            check_as_issued(&issued, &challenge)?;
         }
-        check_as_issued(&issued, &challenge)?;
     }
     let shaped = packet::read(&response.signature)?;
     let unknown = || Rejection::UnknownSigner { key: shaped.issuer.to_hex() };
@@ -290,10 +295,12 @@ fn check_context(challenge: &Challenge, trust: &Trust, now: UnixTime) -> Result<
     if challenge.trust != trust.version {
         return Err(Rejection::TrustVersion { signed: challenge.trust, current: trust.version });
     }
-    if now < challenge.issued {
-        return Err(Rejection::NotYetValid { now, issued: challenge.issued });
-    }
     Ok(())
+}
+
+fn check_begun(challenge: &Challenge, now: UnixTime) -> Result<(), Rejection> {
+    let issued = challenge.issued;
+    if now < issued { Err(Rejection::NotYetValid { now, issued }) } else { Ok(()) }
 }
 
 /// The statement's challenge must be written exactly as the one that was issued.

@@ -513,6 +513,14 @@ fn context() -> Vec<Draft> {
         ),
         draft("unknown-request", "No such request was issued here.", section, "unknown-request")
             .judged("unknown"),
+        draft(
+            "unknown-request-future",
+            "Whether it is known comes before whether it is valid yet.",
+            section,
+            "unknown-request",
+        )
+        .judged("unknown")
+        .now("2026-11-20T04:06:59Z"),
         draft("expired", "At the very second at which it expires.", "Time", "expired")
             .now("2026-11-20T04:22:00Z"),
         draft("expired-long-ago", "A day later.", "Time", "expired").now("2026-11-21T04:22:00Z"),
