@@ -255,7 +255,7 @@ pub fn response(
     };
     token.key.check_valid(judged_at)?;
     token.key.check_signature(&shaped.signature, &response.statement, judged_at)?;
-    check_creation_time(&challenge, shaped.created, judged_at)?;
+    check_creation_time(&challenge, shaped.created, now)?;
     let rule = trust.admit(&challenge.request)?;
     let tier = token.tier();
     if tier < rule.tier {
@@ -319,15 +319,11 @@ fn check_as_issued(issued: &Challenge, signed: &Challenge) -> Result<(), Rejecti
     Err(Rejection::Altered { asked: text(differ.0), signed: text(differ.1) })
 }
 
-fn check_creation_time(
-    challenge: &Challenge,
-    created: UnixTime,
-    judged_at: UnixTime,
-) -> Result<(), Rejection> {
+fn check_creation_time(challenge: &Challenge, created: UnixTime, now: UnixTime) -> Result<(), Rejection> {
     let skew = CLOCK_SKEW.as_secs();
     let from =
         UnixTime::from_seconds(challenge.issued.seconds().saturating_sub(skew)).unwrap_or(challenge.issued);
-    let to = challenge.expires.min(judged_at).plus(CLOCK_SKEW);
+    let to = challenge.expires.min(now).plus(CLOCK_SKEW);
     if (from..=to).contains(&created) { Ok(()) } else { Err(Rejection::CreationTime { created, from, to }) }
 }
 

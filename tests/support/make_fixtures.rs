@@ -1210,6 +1210,15 @@ fn keys() -> Vec<Draft> {
         .judged("alone")
         .now("2026-12-01T00:00:00Z")
         .signed("2026-11-20T04:27:01Z"),
+        draft(
+            "creation-time-alone-future",
+            "Alone: made ahead of the clock of who judges it.",
+            "Time",
+            "creation-time",
+        )
+        .judged("alone")
+        .now("2026-11-20T04:08:00Z")
+        .signed("2026-11-20T04:14:00Z"),
     ]
 }
 
