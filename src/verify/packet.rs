@@ -17,8 +17,6 @@ use crate::verify::Rejection;
 pub const NOTATION_NAME: &str = "statement@touchgate.invalid";
 /// Its value.
 pub const NOTATION_VALUE: &str = "v1";
-/// Random bytes that sequoia puts in front of what it hashes; says nothing.
-const SALT_NOTATION: &str = "salt@notations.sequoia-pgp.org";
 
 /// A signature of the right shape, its arithmetic not yet checked.
 pub(super) struct Shaped {
@@ -100,6 +98,7 @@ fn shape(signature: Signature4) -> Result<Shaped, Rejection> {
     let mut key_id = None;
     let mut noted = false;
     let mut seen: Vec<SubpacketTag> = Vec::new();
+    let mut other_notations: Vec<&str> = Vec::new();
     for subpacket in signature.hashed_area().iter() {
         let tag = subpacket.tag();
         check_critical(subpacket)?;
@@ -117,8 +116,11 @@ fn shape(signature: Signature4) -> Result<Shaped, Rejection> {
                         return Err(Rejection::NotationMissing);
                     }
                 }
-                SALT_NOTATION => {}
-                _ => {}
+                // Somebody else's, such as the salt that sequoia puts in front: says nothing here.
+                other if other_notations.contains(&other) => {
+                    return Err(Rejection::DuplicateSubpacket { tag: tag.into() });
+                }
+                other => other_notations.push(other),
             }
             continue;
         }

@@ -790,6 +790,14 @@ fn areas() -> Vec<Draft> {
                 .extend([subpacket(26, b"https://example.org/a"), subpacket(26, b"https://example.org/b")]);
             r
         }),
+        draft("duplicate-other-notation", "Somebody else's notation twice.", section, "duplicate-subpacket")
+            .recipe(|mut r| {
+                r.hashed.extend([
+                    subpacket(20, &notation(0x80, b"note@example.org", b"a")),
+                    subpacket(20, &notation(0x80, b"note@example.org", b"b")),
+                ]);
+                r
+            }),
         draft("embedded-signature", "A signature inside the signature.", section, "embedded-signature")
             .hashed(subpacket(32, &embedded())),
         draft(
