@@ -47,15 +47,19 @@ fn malformed(reason: impl ToString) -> Rejection {
 }
 
 fn packet(bytes: &[u8]) -> Result<Shaped, Rejection> {
-    let rest = after_signature_packet(bytes)?;
+    let (body, rest) = split_signature_packet(bytes)?;
     match rest {
         [] => {}
         [tag, ..] if tag & 0x80 != 0 => return Err(Rejection::SeveralPackets),
         _ => return Err(Rejection::TrailingData { length: rest.len() }),
     }
+    match body {
+        [] => return Err(malformed("an empty packet")),
+        [4, ..] => {}
+        [found, ..] => return Err(Rejection::SignatureVersion { found: *found }),
+    }
     let signature = match Packet::from_bytes(bytes) {
         Ok(Packet::Signature(Signature::V4(signature))) => signature,
-        Ok(Packet::Signature(other)) => return Err(Rejection::SignatureVersion { found: other.version() }),
         Ok(Packet::Unknown(unknown)) => return Err(malformed(unknown.error())),
         Ok(_) => return Err(malformed("another packet")),
         Err(error) => return Err(malformed(error)),
@@ -63,11 +67,11 @@ fn packet(bytes: &[u8]) -> Result<Shaped, Rejection> {
     shape(signature)
 }
 
-/// What stands after the first packet, if that is a signature of definite length.
+/// The body of the first packet, if that is a signature of definite length, and what stands after it.
 ///
 /// # Source
 /// RFC 9580, section 4.2. Partial and indeterminate lengths are for data that streams.
-fn after_signature_packet(bytes: &[u8]) -> Result<&[u8], Rejection> {
+fn split_signature_packet(bytes: &[u8]) -> Result<(&[u8], &[u8]), Rejection> {
     let octet = |at: usize| bytes.get(at).map(|&b| usize::from(b)).ok_or_else(|| malformed("cut short"));
     let first = octet(0)?;
     let (tag, start, length) = match first {
@@ -86,7 +90,8 @@ fn after_signature_packet(bytes: &[u8]) -> Result<&[u8], Rejection> {
     if tag != 2 {
         return Err(malformed(format!("packet type {tag}, not a signature")));
     }
-    bytes.get(start + length..).ok_or_else(|| malformed("cut short"))
+    let body = bytes.get(start..).and_then(|rest| rest.split_at_checked(length));
+    body.ok_or_else(|| malformed("cut short"))
 }
 
 fn shape(signature: Signature4) -> Result<Shaped, Rejection> {

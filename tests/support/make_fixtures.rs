@@ -895,6 +895,9 @@ fn packets() -> Vec<Draft> {
         draft("signature-version-3", "Version 3: no subpackets at all.", section, "signature-version")
             .recipe(|r| Recipe { version: 3, ..r })
             .form(Form::Binary),
+        draft("signature-version-5", "Version 5, of LibrePGP.", section, "signature-version")
+            .recipe(|r| Recipe { version: 5, ..r })
+            .form(Form::Binary),
         draft("signature-version-6", "Version 6 by a version 4 key.", section, "signature-version")
             .by("tina")
             .recipe(|r| Recipe { version: 6, ..r })
