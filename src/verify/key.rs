@@ -166,8 +166,10 @@ impl SigningKey {
         context.update(statement);
         signature.hash(&mut context).map_err(|_| Rejection::BadSignature)?;
         let digest = context.into_digest().map_err(|_| Rejection::BadSignature)?;
+        // One key can compute under two algorithms (22 and 27); it signs under its own.
+        let same_algorithm = signature.pk_algo() == self.key.pk_algo();
         let prefix = digest.get(..2) == Some(signature.digest_prefix().as_slice());
-        if prefix && self.arithmetic.holds(hash, &digest, signature.mpis()) {
+        if same_algorithm && prefix && self.arithmetic.holds(hash, &digest, signature.mpis()) {
             Ok(())
         } else {
             Err(Rejection::BadSignature)

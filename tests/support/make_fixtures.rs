@@ -1151,6 +1151,13 @@ fn keys() -> Vec<Draft> {
         )
         .by("frank")
         .recipe(claim(fingerprint("bob"))),
+        draft(
+            "bad-signature-algorithm-27",
+            "A signature under algorithm 27 by a key under algorithm 22.",
+            arithmetic,
+            "bad-signature",
+        )
+        .recipe(|r| Recipe { algorithm: 27, ..r }),
         draft("bad-signature-message", "A good signature over another text.", arithmetic, "bad-signature")
             .message(|m| [&m[..], b"\n"].concat()),
         draft(
