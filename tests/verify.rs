@@ -3,6 +3,10 @@
 
 #[path = "support/case.rs"]
 mod case;
+#[path = "verify/differential.rs"]
+mod differential;
+#[path = "verify/enrolment.rs"]
+mod enrolment;
 #[path = "support/make_fixtures.rs"]
 mod make_fixtures;
 #[path = "support/packets.rs"]

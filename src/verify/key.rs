@@ -78,9 +78,21 @@ impl SigningKey {
         &self.cert
     }
 
-    /// Whether both hold the same public key, whatever their creation times.
+    /// Whether both hold the same public key, whatever their creation times and algorithm numbers.
     pub fn same_material(&self, other: &Self) -> bool {
-        self.key.mpis() == other.key.mpis()
+        self.material() == other.material()
+    }
+
+    /// The point or the modulus: the lengths alone keep the kinds apart. A modulus is one key
+    /// under any exponent, for who can factor it holds them all.
+    fn material(&self) -> &[u8] {
+        match self.key.mpis() {
+            mpi::PublicKey::EdDSA { q, .. } => q.value().get(1..).unwrap_or_default(),
+            mpi::PublicKey::Ed25519 { a } => a,
+            mpi::PublicKey::ECDSA { q, .. } => q.value(),
+            mpi::PublicKey::RSA { n, .. } => n.value(),
+            _ => &[],
+        }
     }
 
     /// Whether sequoia's standard policy would let this key sign at `time`.
@@ -203,7 +215,12 @@ impl Arithmetic {
             },
             mpi::PublicKey::Ed25519 { a } => Self::ed25519(a),
             mpi::PublicKey::ECDSA { curve, q } => {
-                let parsed = |algorithm, width, hash| {
+                let parsed = |algorithm, width: usize, hash| {
+                    // OpenPGP has no compressed points; aws-lc would read them, sequoia might not.
+                    let plain = q.value().first() == Some(&4) && q.value().len() == 1 + 2 * width;
+                    if !plain {
+                        return None;
+                    }
                     let key = ParsedPublicKey::new(algorithm, q.value()).ok()?;
                     Some(Self::Ecdsa { key, width, hash })
                 };
