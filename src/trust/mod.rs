@@ -115,11 +115,12 @@ impl Trust {
         Self::from_files(&read_directory(directory)?)
     }
 
-    /// Makes trust of files that were read before.
+    /// Makes trust of files that were read before, or that evidence carries.
     ///
     /// # Errors
     /// Any [`TrustError`] but `Unreadable`.
     pub fn from_files(files: &Files) -> Result<Self, TrustError> {
+        check_paths(files)?;
         let policy = files.get("policy.toml").ok_or(TrustError::Stray {
             path: "policy.toml".into(),
             what: "is missing; without it this is not a trust directory",
@@ -166,6 +167,25 @@ impl Trust {
     }
 }
 
+/// Exactly policy.toml, people/NAME and tokens/NAME, wherever the files come from.
+fn check_paths(files: &Files) -> Result<(), TrustError> {
+    let known = |path: &str| match path.split_once('/') {
+        None => path == "policy.toml",
+        Some((folder, name)) => matches!(folder, "people" | "tokens") && is_name(name),
+    };
+    match files.keys().find(|path| !known(path)) {
+        Some(path) => {
+            Err(TrustError::Stray { path: path.clone(), what: "does not belong into a trust directory" })
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.')
+}
+
 /// Reads TOML into a file's shape; the error names line and column.
 fn toml_file<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, TrustError> {
     let malformed = |message: String| TrustError::Malformed { path: path.into(), message };
@@ -199,8 +219,7 @@ fn entries(directory: &Path) -> Result<Vec<(String, PathBuf, fs::FileType)>, Tru
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-        if !name.bytes().all(allowed) || name.starts_with('.') {
+        if !is_name(&name) {
             return Err(TrustError::Stray {
                 path: name,
                 what: "names hold a-z 0-9 . _ - and begin with no dot",

@@ -122,6 +122,30 @@ fn no_key_of_small_order_is_taken() {
 }
 
 #[test]
+fn a_file_that_does_not_belong_is_an_error_wherever_the_files_come_from() {
+    let strays = [
+        "notes.txt",
+        "policy.toml.orig",
+        "people/people/bob.toml",
+        "people/.toml",
+        "people/Zed.toml",
+        "people/a/b.toml",
+        "people/zed",
+        "tokens/sub/1.asc",
+        "versions/7.json",
+        "../policy.toml",
+        "/policy.toml",
+        "",
+    ];
+    for path in strays {
+        let mut files = team();
+        files.insert(path.into(), b"identities = []\n".to_vec());
+        let error = Trust::from_files(&files).map(|_| ()).unwrap_err();
+        assert!(matches!(&error, TrustError::Stray { path: found, .. } if found == path), "{path}: {error}");
+    }
+}
+
+#[test]
 fn the_test_keys_hold_what_their_names_say() {
     for name in ["alice", "bob", "heidi", "uma"] {
         let path = fixtures("signature/keys").join(format!("{name}.asc"));
