@@ -135,7 +135,7 @@ impl Roster {
         for (path, bytes) in
             files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"))
         {
-            let name = path.trim_start_matches("people/").strip_suffix(".toml");
+            let name = path.strip_prefix("people/").and_then(|name| name.strip_suffix(".toml"));
             let name = name.ok_or(TrustError::Stray { path: path.clone(), what: "is not NAME.toml" })?;
             let file: PersonFile = toml_file(path, bytes)?;
             roster.add(name, path, file, files, &mut serials, &mut used)?;
@@ -272,13 +272,14 @@ pub fn read_certificate(bytes: &[u8]) -> openpgp::Result<Cert> {
     }
 }
 
-/// Decimal digits without leading zero, or four and eight lower-case hexadecimal digits.
+/// Decimal digits without leading zero, or four and eight lower-case hexadecimal digits. Not those
+/// of maker 0006: a YubiKey would then have two serials.
 fn is_serial(text: &str) -> bool {
     let hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
     match text.split_once(':') {
-        Some((maker, serial)) => hex(maker, 4) && hex(serial, 8),
+        Some((maker, serial)) => hex(maker, 4) && hex(serial, 8) && maker != "0006",
         None => {
             (1..=10).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_digit())

@@ -146,6 +146,21 @@ fn a_file_that_does_not_belong_is_an_error_wherever_the_files_come_from() {
 }
 
 #[test]
+fn a_serial_has_one_spelling() {
+    let mallory = bare(PublicKeyAlgorithm::EdDSA, public("mallory"));
+    // A YubiKey's AID says maker 0006 and the digits; its serial is the number printed on it.
+    for serial in ["0006:12345678", "0002000", "000F:0badcafe", "000f:badcafe", "12345678901"] {
+        let error = with_zed(&mallory, serial).map(|_| ()).unwrap_err();
+        assert!(
+            matches!(&error, TrustError::Roster(RosterError::BadValue { key: "serial", .. })),
+            "{serial}: {error}"
+        );
+    }
+    let error = with_zed(&mallory, "1002").map(|_| ()).unwrap_err();
+    assert!(matches!(&error, TrustError::Roster(RosterError::Duplicate { what: "serial", .. })), "{error}");
+}
+
+#[test]
 fn the_test_keys_hold_what_their_names_say() {
     for name in ["alice", "bob", "heidi", "uma"] {
         let path = fixtures("signature/keys").join(format!("{name}.asc"));
