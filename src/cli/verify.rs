@@ -141,11 +141,9 @@ fn read_response(path: &Path) -> Result<Response, Failure> {
     match Response::parse(&bytes) {
         Ok(response) => Ok(response),
         Err(ResponseError::Cleartext) => Err(failure::rejected(&Rejection::CleartextForm, &name)),
-        Err(error @ ResponseError::TooLarge { .. }) => Err(Failure {
-            verdict: Verdict::Rejected,
-            exit: exit::NO,
-            ..Failure::failed("too-large", format!("{name}: {error}"))
-        }),
+        Err(error @ (ResponseError::CarriageReturn | ResponseError::TooLarge { .. })) => {
+            Err(refused(error.code(), format!("{name}: {error}")))
+        }
         Err(ResponseError::NoSignature) => {
             let beside = |ending: &str| {
                 let mut name = path.as_os_str().to_owned();
@@ -156,18 +154,16 @@ fn read_response(path: &Path) -> Result<Response, Failure> {
             else {
                 // The grammar's own complaint is the better one if this is no statement at all.
                 Statement::parse(&bytes).map_err(|error| failure::rejected(&error.into(), &name))?;
-                return Err(Failure {
-                    verdict: Verdict::Rejected,
-                    exit: exit::NO,
-                    ..Failure::failed(
-                        "no-signature",
-                        format!("{name}: no signature in it, and none beside it"),
-                    )
-                }
-                .hint(format!("put the detached signature into {name}.asc")));
+                let missing = format!("{name}: no signature in it, and none beside it");
+                return Err(refused(ResponseError::NoSignature.code(), missing)
+                    .hint(format!("put the detached signature into {name}.asc")));
             };
             let signature = read_input(&signature, MAX_SIGNATURE + 1)?;
             Ok(Response { statement: bytes, signature })
         }
     }
+}
+
+fn refused(code: &'static str, message: String) -> Failure {
+    Failure { verdict: Verdict::Rejected, exit: exit::NO, ..Failure::failed(code, message) }
 }
