@@ -39,6 +39,10 @@ bench:
 
 install: all
 	install -D -m 0755 target/release/touchgate $(DESTDIR)$(PREFIX)/bin/touchgate
+	target/release/touchgate man | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/touchgate.1
+	target/release/touchgate completions bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/touchgate
+	target/release/touchgate completions zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_touchgate
+	target/release/touchgate completions fish | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/touchgate.fish
 
 packages:
 	@sh packaging/test-packages.sh $(PACKAGES)

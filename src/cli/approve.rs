@@ -35,6 +35,7 @@ pub(super) struct Arguments {
 
 /// Arguments of `refuse`.
 #[derive(Args, Debug)]
+#[command(before_help = "Example:\n  touchgate refuse HJ5C9.request --because \"not during the freeze\"")]
 pub(super) struct RefuseArguments {
     #[command(flatten)]
     signing: Signing,

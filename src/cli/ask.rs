@@ -18,6 +18,9 @@ use crate::verify::Rejection;
 
 /// Arguments of `request`.
 #[derive(Args, Debug)]
+#[command(
+    before_help = "Example:\n  touchgate request deploy payments/prod --with image=sha256:…   writes HJ5C9.request"
+)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) asked: Asked,

@@ -37,6 +37,7 @@ pub(super) enum Command {
 
 /// Arguments of `card info`.
 #[derive(Args, Debug)]
+#[command(before_help = "Example:\n  touchgate card info --card 12345678")]
 pub(super) struct InfoArguments {}
 
 /// Runs a subcommand that only looks.

@@ -45,6 +45,7 @@ const IMPATIENCE: Duration = Duration::from_secs(2);
 
 /// Arguments of `demo`.
 #[derive(Args, Debug)]
+#[command(before_help = "Example:\n  touchgate demo --interactive --keep story")]
 pub(super) struct Arguments {
     /// Be the finger yourself: Enter touches the token
     #[arg(long)]

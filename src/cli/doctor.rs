@@ -23,6 +23,7 @@ const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Arguments of `doctor`.
 #[derive(Args, Debug)]
+#[command(before_help = "Example:\n  touchgate doctor")]
 pub(super) struct Arguments {}
 
 /// What was found in order, before something was broken.

@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod init;
+mod log;
 mod pin;
 mod place;
 mod prompt;
@@ -73,9 +74,9 @@ struct Common {
     /// Ask nothing; fail and name the option that is missing
     #[arg(long, global = true)]
     no_input: bool,
-    /// Say more on standard error
-    #[arg(short, long, global = true)]
-    verbose: bool,
+    /// Say more on standard error; twice: every exchange with the card, PINs masked
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Subcommand, Debug)]
@@ -101,11 +102,13 @@ enum Command {
     #[command(subcommand)]
     Card(card::Command),
     /// Print completions for a shell
+    #[command(before_help = "Example:\n  touchgate completions bash > /etc/bash_completion.d/touchgate")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
+    #[command(before_help = "Example:\n  touchgate man | man -l -")]
     Man,
 }
 
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
+    log::start(cli.common.verbose);
     let json = cli.common.json;
     let command = match cli.command {
         Command::Run(arguments) => return run::main(&cli.common, &arguments),
