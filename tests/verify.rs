@@ -13,6 +13,8 @@ mod make_fixtures;
 mod packets;
 #[path = "support/people.rs"]
 mod people;
+#[path = "verify/quorum.rs"]
+mod quorum;
 
 use std::collections::BTreeSet;
 use std::fs;

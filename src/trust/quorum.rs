@@ -48,7 +48,8 @@ pub fn may_fill(need: &Need, person: &Person, requester: Option<&Person>) -> boo
 
 /// Decides whether `approvals` of `challenge` fill every slot of `rule`.
 ///
-/// Approvals of anything else are not counted. The order in which they came never matters.
+/// Approvals of anything else are not counted, nor are those below the rule's tier, nor any of a
+/// challenge made under another version of trust. The order in which they came never matters.
 ///
 /// # Errors
 /// [`QuorumOpen`], which gives the approvals back.
@@ -62,7 +63,10 @@ pub fn decide(
     let slots: Vec<&Need> = rule.need.iter().flat_map(|need| (0..need.count).map(move |_| need)).collect();
     // One vote a person: the roster lists no key and no serial for two people.
     let mut people: Vec<&Person> = Vec::new();
-    for approval in approvals.iter().filter(|approval| approval.challenge() == challenge) {
+    let counts = |approval: &&Approval| {
+        approval.challenge() == challenge && challenge.trust == trust.version && approval.tier() >= rule.tier
+    };
+    for approval in approvals.iter().filter(counts) {
         if let Some((person, _)) = trust.roster.holder(approval.key())
             && !people.iter().any(|other| other.name == person.name)
         {

@@ -18,7 +18,7 @@ use crate::case::fixtures;
 use crate::people;
 
 /// The team's files, to be changed.
-fn team() -> Files {
+pub(crate) fn team() -> Files {
     let mut files = Files::new();
     for folder in ["", "people/", "tokens/"] {
         for entry in fs::read_dir(fixtures("trust/team").join(folder)).unwrap() {
