@@ -7,6 +7,8 @@ mod case;
 mod differential;
 #[path = "verify/enrolment.rs"]
 mod enrolment;
+#[path = "verify/flips.rs"]
+mod flips;
 #[path = "support/make_fixtures.rs"]
 mod make_fixtures;
 #[path = "support/packets.rs"]

@@ -223,14 +223,23 @@ impl Draft {
     }
 }
 
-/// The packet in an armored case that stands on disk.
+/// The packet in a case that stands on disk, to be compared.
 fn old_packet(file: &[u8]) -> Vec<u8> {
     use base64::Engine as _;
     let text = String::from_utf8_lossy(file);
-    let block = text.split_once("-----BEGIN PGP SIGNATURE-----\n\n").map_or("", |(_, block)| block);
-    let lines = block.lines().take_while(|line| !line.starts_with('-') && !line.starts_with('='));
-    let packet =
-        base64::engine::general_purpose::STANDARD.decode(lines.collect::<String>()).unwrap_or_default();
+    let packet = match text.split_once("--- signature in hexadecimal\n") {
+        Some((_, hex)) => {
+            let hex: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+            let digit = |b: u8| u8::try_from(char::from(b).to_digit(16).unwrap()).unwrap();
+            hex.chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+        }
+        None => {
+            let block = text.split_once("-----BEGIN PGP SIGNATURE-----\n\n").map_or("", |(_, block)| block);
+            let lines = block.lines().take_while(|line| !line.starts_with('-') && !line.starts_with('='));
+            let base64 = base64::engine::general_purpose::STANDARD.decode(lines.collect::<String>());
+            base64.unwrap_or_default()
+        }
+    };
     if packet.len() < 3 { vec![0xC2, 0] } else { packet }
 }
 
@@ -313,6 +322,12 @@ fn good() -> Vec<Draft> {
         )
         .by("uma"),
         draft("good-binary", "The packet as it is, not armored.", section, "approved bob declared")
+            .form(Form::Binary),
+        draft("good-binary-p256", "The same of NIST P-256.", section, "approved carol declared")
+            .by("carol")
+            .form(Form::Binary),
+        draft("good-binary-rsa2048", "The same of RSA.", section, "approved frank declared")
+            .by("frank")
             .form(Form::Binary),
         draft(
             "good-armor-crc",
