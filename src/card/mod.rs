@@ -36,4 +36,4 @@ pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};
 pub use slot::{InProcess, Route, Slot};
 pub use touch::{Attendant, CardSigner, PinEntry, PinRequest};
-pub use watch::Patience;
+pub use watch::{Patience, Waiting};

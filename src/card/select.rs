@@ -148,7 +148,7 @@ fn look(slot: Arc<dyn Slot>, patience: &Patience) -> Result<Reader, CardError> {
 
 #[cfg(unix)]
 fn through_scdaemon(patience: &Patience) -> Result<Reader, CardError> {
-    let slot = watch::run(patience, |_| super::scdaemon::ScdaemonSlot::running(), &mut |_| {})?;
+    let slot = watch::run_quietly(patience, super::scdaemon::ScdaemonSlot::running)?;
     look(slot, patience)
 }
 
@@ -159,7 +159,7 @@ fn through_scdaemon(_: &Patience) -> Result<Reader, CardError> {
 
 #[cfg(feature = "pcsc")]
 fn direct(patience: &Patience) -> Result<Vec<Reader>, CardError> {
-    let slots = watch::run(patience, |_| super::pcsc::readers(), &mut |_| {})?;
+    let slots = watch::run_quietly(patience, super::pcsc::readers)?;
     slots.into_iter().map(|slot| look(slot, patience)).collect()
 }
 
@@ -177,7 +177,10 @@ fn auto(patience: &Patience) -> Result<Vec<Reader>, CardError> {
         }
         other => other?,
     };
-    let held = readers.iter_mut().find(|reader| matches!(reader.state, ReaderState::InUse(_)));
+    // A card that is known to be held by somebody else is not what scdaemon would show.
+    let perhaps =
+        |state: &ReaderState| matches!(state, ReaderState::InUse(Holder::Scdaemon(_) | Holder::Unknown));
+    let held = readers.iter_mut().find(|reader| perhaps(&reader.state));
     if let Some(reader) = held
         && let Ok(Reader { state: ReaderState::Present(token), .. }) = through_scdaemon(patience)
     {

@@ -88,7 +88,7 @@ impl Token {
     /// # Errors
     /// Why the card cannot be read.
     pub fn look(slot: Arc<dyn Slot>, patience: &Patience) -> Result<Self, CardError> {
-        watch::run(patience, move |reporter| look(slot, reporter), &mut |_| {})
+        watch::run_quietly(patience, move || look(slot))
     }
 
     /// What the card says about itself.
@@ -112,12 +112,12 @@ impl Token {
     /// Why the card cannot be read.
     pub fn details(&self, patience: &Patience) -> Result<Details, CardError> {
         let token = self.clone();
-        watch::run(patience, move |_| details(&token), &mut |_| {})
+        watch::run_quietly(patience, move || details(&token))
     }
 
     pub(crate) fn raw_key(&self, patience: &Patience) -> Result<RawKey, CardError> {
         let token = self.clone();
-        watch::run(patience, move |_| raw_key(&token), &mut |_| {})
+        watch::run_quietly(patience, move || raw_key(&token))
     }
 
     /// Signs. `again` is asked of while the thread reports a missed touch.
@@ -306,9 +306,8 @@ impl Talk<'_, '_> {
     }
 }
 
-fn look(slot: Arc<dyn Slot>, reporter: &Reporter) -> Result<Token, CardError> {
+fn look(slot: Arc<dyn Slot>) -> Result<Token, CardError> {
     let connection = slot.connect(Purpose::Look)?;
-    reporter.tell(Event::Connected);
     let presence = connection.presence;
     let (recorder, tape) = Recorder::new(connection.backend, &connection.atr);
     let failed = |error, command| explain(error, command, slot.as_ref(), presence.as_ref(), &tape);

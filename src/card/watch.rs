@@ -16,20 +16,37 @@ use super::error::{CardError, Doing};
 /// How often cancellation and the countdown are looked at: ten times a second feels immediate.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the caller is willing to wait, and its way to stop sooner.
-#[derive(Clone, Debug)]
+/// How long the caller is willing to wait, its way to stop sooner, and its way to be told.
+#[derive(Clone)]
 pub struct Patience {
     /// When to give up.
     pub deadline: Instant,
     /// Set from anywhere, a signal handler included, to give up within a tenth of a second.
     pub cancel: Arc<AtomicBool>,
+    /// Called some ten times a second while a card is being looked at, which takes as long as somebody
+    /// else has it: what is under way, for how long, and the time that is left. While a card signs,
+    /// [`super::Attendant::waiting`] is told instead.
+    pub waiting: Arc<Waiting>,
+}
+
+/// See [`Patience::waiting`].
+pub type Waiting = dyn Fn(Doing, Duration, Duration) + Send + Sync;
+
+impl std::fmt::Debug for Patience {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patience").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 impl Patience {
-    /// Patience for `time` from now, with a cancel flag of its own.
+    /// Patience for `time` from now, with a cancel flag of its own and nobody told.
     pub fn lasting(time: Duration) -> Self {
         let now = Instant::now();
-        Self { deadline: now.checked_add(time).unwrap_or(now), cancel: Arc::default() }
+        Self {
+            deadline: now.checked_add(time).unwrap_or(now),
+            cancel: Arc::default(),
+            waiting: Arc::new(|_, _, _| {}),
+        }
     }
 }
 
@@ -68,6 +85,18 @@ impl Reporter {
     pub(crate) fn tell(&self, event: Event) {
         (self.0)(event);
     }
+}
+
+/// Like [`run`], for work that tells nothing but that it lasts.
+pub(crate) fn run_quietly<T: Send + 'static>(
+    patience: &Patience,
+    job: impl FnOnce() -> Result<T, CardError> + Send + 'static,
+) -> Result<T, CardError> {
+    run(patience, move |_| job(), &mut |step| {
+        if let Step::Tick { doing, waited, left } = step {
+            (patience.waiting)(doing, waited, left);
+        }
+    })
 }
 
 /// Runs `job` in a thread and waits for it as long as `patience` lasts.
@@ -156,6 +185,23 @@ mod tests {
             }
         });
         assert!(matches!(outcome, Err(CardError::Cancelled { .. })));
+    }
+
+    #[test]
+    fn somebody_who_waits_to_look_is_told() {
+        let (let_go, block) = mpsc::channel();
+        let mut patience = Patience::lasting(LONG);
+        let let_go = std::sync::Mutex::new(Some(let_go));
+        patience.waiting = Arc::new(move |doing, _, left| {
+            assert!(doing == Doing::Connecting && left <= LONG);
+            // What the job waits for comes from here, so it ends only if somebody is told.
+            drop(let_go.lock().unwrap().take());
+        });
+        let told = run_quietly(&patience, move || {
+            let told: Result<(), mpsc::RecvError> = block.recv();
+            Ok(told.is_err())
+        });
+        assert!(told.unwrap());
     }
 
     #[test]
