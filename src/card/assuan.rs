@@ -134,10 +134,11 @@ impl Assuan {
     }
 }
 
-/// `100663404 Card error <SCD>`: the lower 16 bits are the code, the upper name its source.
+/// `100663404 Card error <SCD>`: the upper byte names the source. The code has 16 bits, but scdaemon
+/// also passes on its own numbers, which begin at 0x10001.
 fn refused(rest: &str) -> AssuanError {
     let (code, text) = rest.split_once(' ').unwrap_or((rest, ""));
-    let code = code.parse::<u32>().unwrap_or_default() & 0xffff;
+    let code = code.parse::<u32>().unwrap_or_default() & 0xff_ffff;
     AssuanError::Refused { code, text: text.chars().filter(|c| !c.is_control()).collect() }
 }
 

@@ -11,6 +11,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
 use zeroize::{Zeroize, Zeroizing};
@@ -21,8 +23,14 @@ use super::slot::{Connection, Presence, Purpose, Route, Slot};
 
 /// Short APDUs only: `SCD APDU` takes one line of 1000 bytes, two for each byte of the command.
 const MAX_DATA: u16 = 255;
-/// gpg's error codes for a card that is not there: removed, not present, no such device.
-const GONE: [u32; 3] = [110, 112, 32_848];
+/// gpg's error codes for a card that is not there: removed, not present, no such device; and scdaemon's
+/// own numbers for no card and no reader.
+const GONE: [u32; 5] = [110, 112, 32_848, 0x1_0008, 0x1_000c];
+/// How long scdaemon may take to notice that a card is gone, and how often it is asked.
+const NOTICE: Duration = Duration::from_millis(2000);
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// GET DATA for the AID: harmless, and only a card that is there answers.
+const ARE_YOU_THERE: &str = "SCD APDU 00CA004F00";
 /// What a failed exchange says of a card that is gone.
 const REMOVED: &str = "the card was removed";
 /// INS of the command that carries a PIN.
@@ -140,6 +148,26 @@ struct Held {
     presented: bool,
 }
 
+impl Held {
+    /// Whether the card was pulled. scdaemon's words for that are those for any failure, and for a moment
+    /// it still names the card that it had.
+    fn is_gone(&mut self) -> bool {
+        let until = Instant::now() + NOTICE;
+        loop {
+            match serial(&mut self.agent) {
+                Ok(serial) if serial != self.serial => return true,
+                Err(CardError::NoCard { .. }) => return true,
+                Ok(_) | Err(_) => {}
+            }
+            let there = self.agent.command(ARE_YOU_THERE).is_ok_and(|answer| answer.data.len() >= 2);
+            if there || Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(ASK_EVERY);
+        }
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // Unlocked first, or gpg's next command would be refused as long as the reset lasts. The reset
@@ -192,11 +220,7 @@ impl CardTransaction for HeldTransaction<'_> {
         let answer = self.0.agent.command(&line);
         line.zeroize();
         answer.map(|answer| answer.data).map_err(|error| {
-            // scdaemon's words for a pulled card are those for any failure; whether it still finds it tells.
-            let found = serial(&mut self.0.agent);
-            let gone = matches!(&found, Ok(serial) if *serial != self.0.serial)
-                || matches!(&found, Err(CardError::NoCard { .. }));
-            SmartcardError::Error(if gone { REMOVED.to_owned() } else { error.to_string() })
+            SmartcardError::Error(if self.0.is_gone() { REMOVED.to_owned() } else { error.to_string() })
         })
     }
 
