@@ -1,5 +1,8 @@
-//! A person for the card tests, and the card that they hold.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+//! A person for the card tests, and the card that they hold; in `stack`, the same on a real card stack.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+#[cfg(feature = "pcsc")]
+pub mod stack;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
