@@ -20,6 +20,7 @@ mod quorum;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::LazyLock;
 
 use case::{Case, cases, codes, fixtures};
 use touchgate::challenge::{Challenge, RequestId};
@@ -42,8 +43,10 @@ impl Ledger for FullDisk {
     }
 }
 
-fn trust(name: &str) -> Trust {
-    Trust::load(&fixtures("trust").join(name)).unwrap()
+/// The trust of `fixtures/trust/team`, loaded once.
+fn team() -> &'static Trust {
+    static TEAM: LazyLock<Trust> = LazyLock::new(|| Trust::load(&fixtures("trust/team")).unwrap());
+    &TEAM
 }
 
 /// The response in a case, or why its file is none.
@@ -85,19 +88,20 @@ fn outcome(case: &Case) -> String {
         Ok(answer) => answer,
         Err(code) => return code,
     };
-    let trust = trust(case.header("trust"));
+    assert_eq!(case.header("trust"), "team", "{}", case.name);
+    let trust = team();
     let now: UnixTime = case.header("now").parse().unwrap();
     let mut ledger = ledger_of(case, &answer);
     let judged = match case.header("judged") {
-        "alone" => response(&answer, &trust, Against::Alone, now),
-        "failing-ledger" => response(&answer, &trust, Against::Ledger(&mut FullDisk(ledger)), now),
-        "ledger" => response(&answer, &trust, Against::Ledger(&mut ledger), now),
+        "alone" => response(&answer, trust, Against::Alone, now),
+        "failing-ledger" => response(&answer, trust, Against::Ledger(&mut FullDisk(ledger)), now),
+        "ledger" => response(&answer, trust, Against::Ledger(&mut ledger), now),
         "replay" => {
-            let first = response(&answer, &trust, Against::Ledger(&mut ledger), now);
+            let first = response(&answer, trust, Against::Ledger(&mut ledger), now);
             assert!(first.is_ok(), "{}: the first time: {first:?}", case.name);
-            response(&answer, &trust, Against::Ledger(&mut ledger), now)
+            response(&answer, trust, Against::Ledger(&mut ledger), now)
         }
-        "unknown" => response(&answer, &trust, Against::Ledger(&mut OpenRequests::default()), now),
+        "unknown" => response(&answer, trust, Against::Ledger(&mut OpenRequests::default()), now),
         other => panic!("{}: judged {other:?}", case.name),
     };
     match judged {
@@ -134,12 +138,12 @@ fn every_code_has_a_case() {
 /// A malformed statement is answered with its own code, under whatever signature.
 #[test]
 fn a_malformed_statement_is_answered_first() {
-    let trust = trust("team");
+    let trust = team();
     for case in cases("statement") {
         let [(form, bytes)] = &case.sections[..] else { panic!("{}: not one section", case.name) };
         if form == "statement" && case.header("expect") != "ok" {
             let answer = Response { statement: bytes.clone(), signature: b"no signature".to_vec() };
-            let rejection = response(&answer, &trust, Against::Alone, UnixTime::now()).unwrap_err();
+            let rejection = response(&answer, trust, Against::Alone, UnixTime::now()).unwrap_err();
             assert_eq!(rejection.code(), case.header("expect"), "{}", case.name);
         }
     }

@@ -5,7 +5,7 @@ use touchgate::unix_time::UnixTime;
 use touchgate::verify::{Against, response};
 
 use crate::case::{Case, cases};
-use crate::{ledger_of, response_of, trust};
+use crate::{ledger_of, response_of, team};
 
 fn case(name: &str) -> Case {
     cases("signature").into_iter().find(|case| case.name == name).unwrap()
@@ -15,13 +15,13 @@ fn case(name: &str) -> Case {
 fn survivors(name: &str, take: fn(&mut Response) -> &mut Vec<u8>) -> Vec<usize> {
     let case = case(name);
     let good = response_of(&case).unwrap();
-    let trust = trust("team");
+    let trust = team();
     let now: UnixTime = case.header("now").parse().unwrap();
     let accepted = |answer: &Response| {
         // Alone, where nothing but the signature protects the statement; and where it was asked.
-        let alone = response(answer, &trust, Against::Alone, now).is_ok();
+        let alone = response(answer, trust, Against::Alone, now).is_ok();
         let mut ledger = ledger_of(&case, &good);
-        alone || response(answer, &trust, Against::Ledger(&mut ledger), now).is_ok()
+        alone || response(answer, trust, Against::Ledger(&mut ledger), now).is_ok()
     };
     assert!(accepted(&good), "{name} itself");
     let bits = take(&mut good.clone()).len() * 8;

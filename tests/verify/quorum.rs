@@ -13,7 +13,7 @@ use touchgate::verify::{Against, Approval, Verified, response};
 
 use crate::case::cases;
 use crate::packets::Recipe;
-use crate::{people, response_of, trust};
+use crate::{people, response_of, team};
 
 /// The ordinary challenge of the cases: payments/prod, two of release and one of security.
 fn challenge() -> Challenge {
@@ -46,12 +46,12 @@ fn suffice(names: &[&str]) -> bool {
 
 #[test]
 fn two_of_release_and_one_of_security() {
-    let trust = trust("team");
+    let trust = team();
     let challenge = challenge();
     let rule = trust.admit(&challenge.request).unwrap();
-    let approvals = |names: &[&str]| names.iter().map(|name| approval(&trust, &challenge, name)).collect();
+    let approvals = |names: &[&str]| names.iter().map(|name| approval(trust, &challenge, name)).collect();
     let open =
-        |names: &[&str]| decide(&trust, rule, &challenge, approvals(names)).map_err(|e| (e.missing, e.from));
+        |names: &[&str]| decide(trust, rule, &challenge, approvals(names)).map_err(|e| (e.missing, e.from));
     assert_eq!(open(&[]).unwrap_err(), (3, vec!["release".into(), "release".into(), "security".into()]));
     // Bob could sit in either group, but not in both, and nobody votes twice.
     assert_eq!(open(&["bob"]).unwrap_err().0, 2);
@@ -63,11 +63,11 @@ fn two_of_release_and_one_of_security() {
 
 #[test]
 fn what_was_made_under_other_trust_does_not_count() {
-    let old = trust("team");
+    let old = team();
     let challenge = challenge();
     let names = ["bob", "carol", "dave"];
-    let approvals = || names.iter().map(|name| approval(&old, &challenge, name)).collect::<Vec<_>>();
-    assert!(decide(&old, old.admit(&challenge.request).unwrap(), &challenge, approvals()).is_ok());
+    let approvals = || names.iter().map(|name| approval(old, &challenge, name)).collect::<Vec<_>>();
+    assert!(decide(old, old.admit(&challenge.request).unwrap(), &challenge, approvals()).is_ok());
     // The next version, in which nothing changed but its number.
     let mut files = crate::enrolment::team();
     let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
@@ -80,13 +80,13 @@ fn what_was_made_under_other_trust_does_not_count() {
 
 #[test]
 fn a_rule_of_a_higher_tier_counts_no_weaker_approval() {
-    let trust = trust("team");
+    let trust = team();
     let challenge = challenge();
     let mut vault = challenge.request.clone();
     vault.resource = "vault/keys".parse().unwrap();
     let rule = trust.admit(&vault).unwrap();
-    let approvals = vec![approval(&trust, &challenge, "bob")];
-    assert_eq!(decide(&trust, rule, &challenge, approvals).unwrap_err().missing, 1);
+    let approvals = vec![approval(trust, &challenge, "bob")];
+    assert_eq!(decide(trust, rule, &challenge, approvals).unwrap_err().missing, 1);
 }
 
 proptest! {
@@ -97,12 +97,12 @@ proptest! {
         picked in prop::collection::vec(prop::sample::select(vec!["bob", "carol", "frank", "tina", "uma"]), 0..6),
         one_more in prop::sample::select(vec!["bob", "carol", "frank", "tina", "uma"]),
     ) {
-        let trust = trust("team");
+        let trust = team();
         let challenge = challenge();
         let rule = trust.admit(&challenge.request).unwrap();
         let decided = |names: &[&str]| {
-            let approvals = names.iter().map(|name| approval(&trust, &challenge, name)).collect();
-            decide(&trust, rule, &challenge, approvals).is_ok()
+            let approvals = names.iter().map(|name| approval(trust, &challenge, name)).collect();
+            decide(trust, rule, &challenge, approvals).is_ok()
         };
         let yes = decided(&picked);
         prop_assert_eq!(yes, suffice(&picked));
