@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use sequoia_openpgp::Cert;
@@ -10,7 +10,7 @@ use sequoia_openpgp::Cert;
 use crate::card::select;
 use crate::card::{
     Attendant, CardError, CardSigner, Doing, Patience, PinEntry, PinRequest, Route, Token, TokenInfo,
-    TouchNeed,
+    TouchNeed, Waiting,
 };
 use crate::cli::Common;
 use crate::cli::pin::{self, PinSource};
@@ -22,6 +22,9 @@ use crate::statement::Statement;
 use crate::trust::Trust;
 use crate::trust::roster::read_certificate;
 use crate::unix_time::UnixTime;
+
+/// How long nothing may be said while a card is looked at.
+const LONG_ENOUGH_TO_WONDER: Duration = Duration::from_secs(2);
 
 /// The most bytes that gpg may export for one key.
 const MAX_EXPORT: usize = 1 << 20;
@@ -69,8 +72,22 @@ impl Desk {
     pub(super) fn patience(&self, deadline: UnixTime) -> Patience {
         let left = deadline.since(UnixTime::now());
         let now = Instant::now();
-        Patience { deadline: now.checked_add(left).unwrap_or(now), cancel: Arc::clone(&self.cancel) }
+        Patience {
+            deadline: now.checked_add(left).unwrap_or(now),
+            cancel: Arc::clone(&self.cancel),
+            waiting: patient(),
+        }
     }
+}
+
+/// Says once that somebody else has the card, if looking at it takes long enough to wonder.
+pub(super) fn patient() -> Arc<Waiting> {
+    let said = AtomicBool::new(false);
+    Arc::new(move |doing, waited, left| {
+        if waited >= LONG_ENOUGH_TO_WONDER && !said.swap(true, Ordering::SeqCst) {
+            eprintln!("{doing}, for {} at most", in_words(left));
+        }
+    })
 }
 
 /// Finds the token that was named, or the only one there is.

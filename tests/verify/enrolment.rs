@@ -156,7 +156,10 @@ fn a_serial_has_one_spelling() {
             "{serial}: {error}"
         );
     }
-    let error = with_zed(&mallory, "1002").map(|_| ()).unwrap_err();
+    let mut files = team();
+    let bobs = String::from_utf8(files["people/bob.toml"].clone()).unwrap();
+    files.insert("people/zed.toml".into(), bobs.replace(":bob", ":zed").into_bytes());
+    let error = Trust::from_files(&files).map(|_| ()).unwrap_err();
     assert!(matches!(&error, TrustError::Roster(RosterError::Duplicate { what: "serial", .. })), "{error}");
 }
 
