@@ -54,7 +54,7 @@ pub(super) fn card(common: &Common, command: Command) -> Outcome {
 }
 
 fn list(common: &Common) -> Outcome {
-    let readers = select::list(common.card_path, &Patience::lasting(PATIENCE))?;
+    let readers = select::list(common.card_path, &patience())?;
     if readers.is_empty() {
         return Err(CardError::NoReader.into());
     }
@@ -108,7 +108,7 @@ fn fields(token: &Token) -> serde_json::Map<String, Value> {
 }
 
 fn info(common: &Common) -> Outcome {
-    let patience = Patience::lasting(PATIENCE);
+    let patience = patience();
     let token = super::work::find_token(common, &patience)?;
     let details = token.details(&patience)?;
     let info = token.info();
@@ -140,4 +140,8 @@ fn info(common: &Common) -> Outcome {
         .with("signatures", details.signatures);
     report.fields.extend(fields(&token));
     Ok(report)
+}
+
+fn patience() -> Patience {
+    Patience { waiting: super::work::patient(), ..Patience::lasting(PATIENCE) }
 }

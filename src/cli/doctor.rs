@@ -75,7 +75,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
             devices.join(", ")
         },
     );
-    let patience = Patience::lasting(PATIENCE);
+    let patience = Patience { waiting: work::patient(), ..Patience::lasting(PATIENCE) };
     let readers = select::list(common.card_path, &patience).map_err(|error| ("pcscd", error.into()))?;
     chart.good("pcscd", "answers");
     let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
