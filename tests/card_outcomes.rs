@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
 use card_support::*;
 use touchgate::card::select::{Reader, ReaderState, pick};
 use touchgate::card::slot::{Connection, Presence, Purpose, Route};
@@ -149,6 +150,109 @@ fn a_card_without_the_kdf_object_gets_the_pin_itself() {
     approve(&card, &key, &mut Person::with_pins(&[PIN])).unwrap();
     card.add_fault(Fault::on(Pattern::header(0xca, 0x00, 0xf9), Effect::Replace(vec![0x90, 0x00])));
     approve(&card, &key, &mut Person::with_pins(&[PIN])).unwrap();
+}
+
+/// A reader with keys of its own, at which somebody types.
+struct Pinpad {
+    card: VirtualCard,
+    typed: &'static [u8],
+}
+
+struct PinpadBackend(Box<dyn CardBackend + Send + Sync>, &'static [u8]);
+
+struct PinpadTransaction<'a>(Box<dyn CardTransaction + Send + Sync + 'a>, &'static [u8]);
+
+impl Slot for Pinpad {
+    fn name(&self) -> &str {
+        "pinpad"
+    }
+    fn route(&self) -> Route {
+        Route::Direct
+    }
+    fn connect(&self, _: Purpose) -> Result<Connection, CardError> {
+        Ok(Connection {
+            backend: Box::new(PinpadBackend(self.card.backend().into(), self.typed)),
+            atr: self.card.atr(),
+            presence: Some(Presence(String::new())),
+            pinpad: true,
+        })
+    }
+    fn diagnose(&self, _: &str, _: Option<&Presence>) -> Option<CardError> {
+        None
+    }
+}
+
+impl CardBackend for PinpadBackend {
+    fn limit_card_caps(&self, caps: CardCaps) -> CardCaps {
+        caps
+    }
+    fn transaction(
+        &mut self,
+        reselect: Option<&[u8]>,
+    ) -> Result<Box<dyn CardTransaction + Send + Sync + '_>, SmartcardError> {
+        Ok(Box::new(PinpadTransaction(self.0.transaction(reselect)?, self.1)))
+    }
+}
+
+impl CardTransaction for PinpadTransaction<'_> {
+    fn transmit(&mut self, command: &[u8], room: usize) -> Result<Vec<u8>, SmartcardError> {
+        self.0.transmit(command, room)
+    }
+    fn feature_pinpad_verify(&self) -> bool {
+        true
+    }
+    fn feature_pinpad_modify(&self) -> bool {
+        false
+    }
+    fn pinpad_verify(&mut self, pin: PinType, _: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+        match self.1 {
+            b"" => Ok(vec![0x64, 0x01]),
+            typed => self.0.transmit(&command([0x00, 0x20, 0x00, pin.id()], typed), 258),
+        }
+    }
+    fn pinpad_modify(&mut self, _: PinType, _: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
+        unreachable!()
+    }
+    fn was_reset(&self) -> bool {
+        self.0.was_reset()
+    }
+}
+
+#[test]
+fn a_pin_typed_at_the_reader() {
+    let card = card(VirtualCard::builder());
+    let key = key(&card);
+    let sign = |typed: &'static [u8]| {
+        let mut token = Token::look(Arc::new(Pinpad { card: card.clone(), typed }), &patience()).unwrap();
+        assert!(token.info().pinpad);
+        let mut person = Person { pins: [PinEntry::Pinpad].into(), ..Person::default() };
+        let outcome = sign_with(&mut token, &key, &mut person, patience());
+        (outcome, token.apdus())
+    };
+    let (outcome, apdus) = sign(PIN.as_bytes());
+    outcome.unwrap();
+    assert_eq!(apdus, 6);
+    let (outcome, _) = sign(b"654321");
+    assert!(matches!(outcome, Err(CardError::WrongPin { tries_left: Some(2) })), "{outcome:?}");
+    let (outcome, _) = sign(b"");
+    assert!(matches!(outcome, Err(CardError::NoPin { .. })), "{outcome:?}");
+    // What is typed there cannot be derived here.
+    use_kdf(&card);
+    let (outcome, _) = sign(PIN.as_bytes());
+    assert!(matches!(outcome, Err(CardError::Kdf { .. })), "{outcome:?}");
+    assert_eq!(card.pin_tries()[0], 3);
+}
+
+#[test]
+fn what_was_exchanged_is_kept_without_the_pin() {
+    let card = card(VirtualCard::builder());
+    let key = key(&card);
+    let mut token = look(&card).unwrap();
+    sign_with(&mut token, &key, &mut Person::with_pins(&["654321"]), patience()).unwrap_err();
+    let exchanges = token.exchanges();
+    assert_eq!(exchanges.len(), token.apdus());
+    let verify = exchanges.iter().find(|exchange| exchange.command[1] == 0x20).unwrap();
+    assert_eq!((verify.command.as_slice(), verify.masked), (&[0x00, 0x20, 0x00, 0x81][..], true));
 }
 
 // The touch.

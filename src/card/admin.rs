@@ -38,7 +38,7 @@ fn set_touch(token: &Token, on: bool, admin: &Pin) -> Result<(), CardError> {
         talk.tape.load_pin(admin.for_card(kdf.as_ref(), Whose::Admin)?);
         // The decorator puts the PIN in; the library, which may log, sees these bytes only.
         let verified = talk.tx.verify_pw3(vec![0; 8].into());
-        talk.tape.unload_pin();
+        drop(talk.tape.take_pin());
         verified.map_err(|error| refused(error, talk))?;
         let mut flag = UserInteractionFlag::try_from(vec![0x00, BUTTON])
             .map_err(|error| talk.explain(error, "PUT DATA D6"))?;

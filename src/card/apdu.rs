@@ -1,5 +1,8 @@
 //! What the decorator has to know about the bytes of commands and of an answer to reset.
 
+/// Header of SELECT by application identifier.
+pub(crate) const SELECT: [u8; 4] = [0x00, 0xa4, 0x04, 0x00];
+
 /// Commands after which DO 6E may say something else: PIN tries, keys, settings.
 pub(crate) fn changes_application_data(header: &[u8]) -> bool {
     matches!(header.get(1), Some(0x20 | 0x24 | 0x2c | 0x44 | 0x47 | 0xda | 0xdb | 0xe6 | 0xf2))

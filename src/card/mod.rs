@@ -4,8 +4,8 @@
 //! conversation that opens when statement and PIN are settled ([`CardSigner`]). All of it stands on
 //! `card_backend`'s two traits, so PC/SC, scdaemon and the virtual card are driven by the same code.
 //!
-//! Nothing here prints. Log records of this module never hold a PIN; no logger may let records of the
-//! `openpgp_card` target below level info through, since those are not ours to vouch for.
+//! Nothing here prints. No log record holds a PIN, at any level: ours leave it out, and `openpgp-card`,
+//! which logs whole commands at trace level, never gets to see it (`record`).
 
 mod admin;
 mod apdu;
@@ -25,6 +25,7 @@ pub mod scdaemon;
 pub mod select;
 mod session;
 pub mod slot;
+pub mod tape;
 pub mod touch;
 mod watch;
 
@@ -35,5 +36,6 @@ pub use pin::Pin;
 pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};
 pub use slot::{InProcess, Route, Slot};
+pub use tape::{Exchange, Tape};
 pub use touch::{Attendant, CardSigner, PinEntry, PinRequest};
 pub use watch::{Patience, Waiting};

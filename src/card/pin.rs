@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::error::CardError;
 use super::info::TokenInfo;
 
-/// The least bytes of PW1 (OpenPGP card 3.4.1, section 4.2). Fewer are not sent: they could only cost a try.
+/// The least bytes of PW1 (OpenPGP card 3.4.1, section 4.3). Fewer are not sent: they could only cost a try.
 pub const PIN_MIN: usize = 6;
 /// The most bytes of any PIN: PW status bytes give the length in seven bits.
 pub const PIN_MAX: usize = 127;

@@ -11,16 +11,12 @@
 //! - GET RESPONSE and a corrected Le are handled here, bounded; `openpgp-card` panics over a card
 //!   that announces extended length and then sends 61xx.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
 use zeroize::Zeroizing;
 
-use super::apdu::{changes_application_data, extended_length, hex, mask, with_le};
+use super::apdu::{SELECT, changes_application_data, extended_length, hex, mask, with_le};
+use super::tape::{Exchange, Tape};
 
-/// Exchanges kept for the trace; a signature takes six, provisioning some two hundred.
-const KEPT_EXCHANGES: usize = 4096;
 /// The longest assembled answer in bytes: the largest that one extended APDU could bring.
 const MAX_ANSWER: usize = 65_536;
 /// Room for the longest single answer with its status bytes.
@@ -30,90 +26,10 @@ const MAX_CONTINUATIONS: usize = 257;
 /// Short commands carry 255 bytes of data; a card that claims less is not believed.
 const LEAST_COMMAND: u16 = 255;
 
-const SELECT: [u8; 4] = [0x00, 0xa4, 0x04, 0x00];
 const GET_6E: [u8; 4] = [0x00, 0xca, 0x00, 0x6e];
 const VERIFY_81: [u8; 4] = [0x00, 0x20, 0x00, 0x81];
 const VERIFY_83: [u8; 4] = [0x00, 0x20, 0x00, 0x83];
 const OPENPGP: [u8; 6] = [0xd2, 0x76, 0x00, 0x01, 0x24, 0x01];
-
-/// One command and its answer, without secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// The command; of one that carries a PIN only the four header bytes.
-    pub command: Vec<u8>,
-    /// Whether data bytes were left out of `command`.
-    pub masked: bool,
-    /// The answer with its status bytes; `None` if the exchange itself failed.
-    pub answer: Option<Vec<u8>>,
-}
-
-/// What the decorator has seen; a handle that stays with us while `openpgp-card` owns the backend.
-#[derive(Clone, Debug, Default)]
-pub struct Tape(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    exchanges: VecDeque<Exchange>,
-    count: usize,
-    application_data: Option<Vec<u8>>,
-    pin: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("count", &self.count).finish_non_exhaustive()
-    }
-}
-
-impl Tape {
-    /// APDUs that went to the card.
-    pub fn count(&self) -> usize {
-        self.state().count
-    }
-
-    /// The exchanges, oldest first, without secrets.
-    pub fn exchanges(&self) -> Vec<Exchange> {
-        self.state().exchanges.iter().cloned().collect()
-    }
-
-    /// The answer to the last command, data and status; `None` if the exchange failed.
-    pub(crate) fn last_answer(&self) -> Option<Vec<u8>> {
-        self.state().exchanges.back().and_then(|exchange| exchange.answer.clone())
-    }
-
-    /// Whether the last command was SELECT.
-    pub(crate) fn ended_in_select(&self) -> bool {
-        self.state().exchanges.back().is_some_and(|exchange| exchange.command.starts_with(&SELECT))
-    }
-
-    /// The status word of the last answer.
-    pub(crate) fn last_status(&self) -> Option<u16> {
-        match self.last_answer()?.as_slice() {
-            [.., sw1, sw2] => Some(u16::from_be_bytes([*sw1, *sw2])),
-            _ => None,
-        }
-    }
-
-    /// DO 6E as the card sent it, with its status bytes.
-    pub(crate) fn application_data(&self) -> Option<Vec<u8>> {
-        self.state().application_data.clone()
-    }
-
-    /// What the next VERIFY for signing will carry instead of what it is called with. Used once.
-    pub(crate) fn load_pin(&self, pin: Zeroizing<Vec<u8>>) {
-        self.state().pin = Some(pin);
-    }
-
-    /// Takes the PIN back if no VERIFY came.
-    pub(crate) fn unload_pin(&self) {
-        self.state().pin = None;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is a log and a cache: still right, whatever panicked while holding it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A card backend with the decorator around it.
 pub struct Recorder {
@@ -126,22 +42,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Wraps `inner`. `atr` may be empty if it is not known.
-    pub fn new(inner: Box<dyn CardBackend + Send + Sync>, atr: &[u8]) -> (Self, Tape) {
-        let tape = Tape::default();
-        (Self { inner, tape: tape.clone(), extended: extended_length(atr), primed: false }, tape)
+    /// Wraps `inner` and keeps what is exchanged on `tape`. `atr` may be empty if it is not known.
+    pub fn new(inner: Box<dyn CardBackend + Send + Sync>, atr: &[u8], tape: &Tape) -> Self {
+        Self { inner, tape: tape.clone(), extended: extended_length(atr), primed: false }
     }
 
     /// Like `new`, for a card known to be the one that gave `application_data` (with status bytes).
     pub(crate) fn primed(
         inner: Box<dyn CardBackend + Send + Sync>,
         atr: &[u8],
+        tape: &Tape,
         application_data: Vec<u8>,
-    ) -> (Self, Tape) {
-        let (mut recorder, tape) = Self::new(inner, atr);
-        recorder.primed = true;
-        tape.state().application_data = Some(application_data);
-        (recorder, tape)
+    ) -> Self {
+        tape.set_application_data(Some(application_data));
+        Self { primed: true, ..Self::new(inner, atr, tape) }
     }
 }
 
@@ -256,17 +170,7 @@ impl<'a> Recording<'a> {
             Ok(answer) => log::trace!("card -> {}", hex(answer)),
             Err(error) => log::debug!("card -> no answer: {error}"),
         }
-        let mut state = self.tape.state();
-        state.count += 1;
-        if state.exchanges.len() == KEPT_EXCHANGES {
-            state.exchanges.pop_front();
-        }
-        state.exchanges.push_back(Exchange {
-            command: shown.to_vec(),
-            masked,
-            answer: result.as_ref().ok().cloned(),
-        });
-        drop(state);
+        self.tape.keep(Exchange { command: shown.to_vec(), masked, answer: result.as_ref().ok().cloned() });
         result
     }
 
@@ -286,7 +190,7 @@ impl<'a> Recording<'a> {
             answer = self.exchange(&short)?;
         }
         if answer.ends_with(&[0x90, 0x00]) {
-            self.tape.state().application_data = Some(answer.clone());
+            self.tape.set_application_data(Some(answer.clone()));
         }
         Ok(answer)
     }
@@ -310,20 +214,18 @@ impl CardTransaction for Recording<'_> {
             return Ok(vec![0x90, 0x00]);
         }
         if header == GET_6E {
-            let known = self.tape.state().application_data.clone();
-            return match known {
+            return match self.tape.application_data() {
                 Some(answer) => Ok(answer),
                 None => self.application_data(),
             };
         }
         if changes_application_data(header) {
-            self.tape.state().application_data = None;
+            self.tape.set_application_data(None);
         }
-        if header == VERIFY_81 || header == VERIFY_83 {
-            let pin = self.tape.state().pin.take();
-            if let Some(pin) = pin {
-                return self.verify(header, &pin);
-            }
+        if (header == VERIFY_81 || header == VERIFY_83) && command.len() > header.len() {
+            // What the library brings is a placeholder, and sending that would cost a try.
+            let pin = self.tape.take_pin().ok_or_else(|| SmartcardError::Error("no PIN".to_owned()))?;
+            return self.verify(header, &pin);
         }
         self.opened()?;
         self.exchange(command)
@@ -342,21 +244,18 @@ impl CardTransaction for Recording<'_> {
     }
 
     fn pinpad_verify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
-        self.tape.state().application_data = None;
+        self.tape.set_application_data(None);
         let result = self.opened()?.pinpad_verify(pin, caps);
-        let mut state = self.tape.state();
-        state.count += 1;
-        state.exchanges.push_back(Exchange {
+        self.tape.keep(Exchange {
             command: VERIFY_81.to_vec(),
             masked: true,
             answer: result.as_ref().ok().cloned(),
         });
-        drop(state);
         result
     }
 
     fn pinpad_modify(&mut self, pin: PinType, caps: &Option<CardCaps>) -> Result<Vec<u8>, SmartcardError> {
-        self.tape.state().application_data = None;
+        self.tape.set_application_data(None);
         self.opened()?.pinpad_modify(pin, caps)
     }
 
@@ -422,7 +321,8 @@ mod tests {
 
     fn ask(answers: &[&[u8]], command: &[u8]) -> (Result<Vec<u8>, SmartcardError>, Tape) {
         let script = Script(answers.iter().map(|answer| answer.to_vec()).collect());
-        let (mut recorder, tape) = Recorder::new(Box::new(script), &[]);
+        let tape = Tape::default();
+        let mut recorder = Recorder::new(Box::new(script), &[], &tape);
         let result = recorder.transaction(None).unwrap().transmit(command, 0);
         (result, tape)
     }

@@ -16,8 +16,9 @@ use sequoia_openpgp::types::HashAlgorithm;
 use super::error::CardError;
 use super::info::{self, TokenInfo, TouchNeed, TouchPolicy};
 use super::pin::{Pin, Whose};
-use super::record::{Recorder, Tape};
+use super::record::Recorder;
 use super::slot::{Presence, Purpose, Route, Slot};
+use super::tape::{Exchange, Tape};
 use super::watch::{self, Event, Patience, Reporter, Step};
 
 /// How long a card with a verified PIN is held while the person decides to try the touch again. Short,
@@ -34,7 +35,7 @@ pub struct Token {
     /// DO 6E as read, so that signing need not read it again.
     application_data: Vec<u8>,
     presence: Option<Presence>,
-    apdus: usize,
+    tape: Tape,
 }
 
 impl std::fmt::Debug for Token {
@@ -76,12 +77,6 @@ pub(crate) struct Task {
     pub(crate) digest: Vec<u8>,
 }
 
-/// What signing gave.
-pub(crate) struct Signed {
-    pub(crate) signature: Vec<u8>,
-    pub(crate) tape: Tape,
-}
-
 impl Token {
     /// Looks at the card: SELECT and DO 6E, two APDUs where extended length is there.
     ///
@@ -101,9 +96,14 @@ impl Token {
         self.slot.route()
     }
 
-    /// APDUs exchanged so far.
+    /// APDUs exchanged so far, failed attempts included.
     pub fn apdus(&self) -> usize {
-        self.apdus
+        self.tape.count()
+    }
+
+    /// What was exchanged so far, without secrets.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.tape.exchanges()
     }
 
     /// Reads what [`TokenInfo`] leaves out: four APDUs more.
@@ -127,14 +127,13 @@ impl Token {
         again: Receiver<()>,
         patience: &Patience,
         step: &mut dyn FnMut(Step),
-    ) -> Result<Signed, CardError> {
+    ) -> Result<Vec<u8>, CardError> {
         let token = self.clone();
         let result = watch::run(patience, move |reporter| sign(&token, &task, &again, reporter), step);
         match &result {
-            Ok(signed) => self.apdus += signed.tape.count(),
             Err(CardError::WrongPin { tries_left: Some(left) }) => self.info.pin_tries_left = *left,
             Err(CardError::PinBlocked) => self.info.pin_tries_left = 0,
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         result
     }
@@ -163,10 +162,12 @@ impl Token {
             (Some(_), Some(_)) => true,
             _ => false,
         };
-        let (recorder, tape) = if same {
-            Recorder::primed(connection.backend, &connection.atr, self.application_data.clone())
+        let tape = self.tape.another();
+        let recorder = if same {
+            let known = self.application_data.clone();
+            Recorder::primed(connection.backend, &connection.atr, &tape, known)
         } else {
-            Recorder::new(connection.backend, &connection.atr)
+            Recorder::new(connection.backend, &connection.atr, &tape)
         };
         let slot = self.slot.as_ref();
         let presence = connection.presence.as_ref();
@@ -236,7 +237,7 @@ impl Talk<'_, '_> {
                 self.tape.load_pin(pin.for_card(kdf, Whose::User)?);
                 // The decorator puts the PIN in; the library, which may log, sees these bytes only.
                 let result = self.tx.verify_pw1_sign(vec![0; 6].into());
-                self.tape.unload_pin();
+                drop(self.tape.take_pin());
                 result
             }
             Secret::Pinpad if kdf.is_some_and(|kdf| kdf.kdf_algo() != 0) => {
@@ -249,7 +250,10 @@ impl Talk<'_, '_> {
         };
         match result {
             Ok(()) => Ok(()),
-            Err(Error::CardStatus(status)) => Err(self.wrong_pin(status)),
+            Err(Error::CardStatus(status)) => match (secret, pinpad_gave_up(&status)) {
+                (Secret::Pinpad, Some(why)) => Err(CardError::NoPin { why: why.to_owned() }),
+                _ => Err(self.wrong_pin(status)),
+            },
             Err(error) => Err(self.explain(error, "VERIFY")),
         }
     }
@@ -306,10 +310,24 @@ impl Talk<'_, '_> {
     }
 }
 
+/// What a reader with keys of its own says when no PIN came out of them.
+///
+/// # Source
+/// PC/SC part 10, the answers 6400, 6401 and 6403 to FEATURE_VERIFY_PIN_DIRECT.
+fn pinpad_gave_up(status: &StatusBytes) -> Option<&'static str> {
+    match status {
+        StatusBytes::ExecutionErrorNonVolatileMemoryUnchanged => Some("the reader waited in vain"),
+        StatusBytes::UnknownStatus(0x64, 0x01) => Some("cancelled at the reader"),
+        StatusBytes::TriggeringByCard(0x03) => Some("too short or too long for the reader"),
+        _ => None,
+    }
+}
+
 fn look(slot: Arc<dyn Slot>) -> Result<Token, CardError> {
     let connection = slot.connect(Purpose::Look)?;
     let presence = connection.presence;
-    let (recorder, tape) = Recorder::new(connection.backend, &connection.atr);
+    let tape = Tape::default();
+    let recorder = Recorder::new(connection.backend, &connection.atr, &tape);
     let failed = |error, command| explain(error, command, slot.as_ref(), presence.as_ref(), &tape);
     let mut card = match OpenPGP::new(recorder) {
         Ok(card) => card,
@@ -330,10 +348,10 @@ fn look(slot: Arc<dyn Slot>) -> Result<Token, CardError> {
         .application_data()
         .ok_or_else(|| CardError::Malformed { command: "GET DATA 6E", why: "it was not kept".to_owned() })?;
     drop(card);
-    Ok(Token { slot, info, application_data, presence, apdus: tape.count() })
+    Ok(Token { slot, info, application_data, presence, tape })
 }
 
-fn sign(token: &Token, task: &Task, again: &Receiver<()>, reporter: &Reporter) -> Result<Signed, CardError> {
+fn sign(token: &Token, task: &Task, again: &Receiver<()>, reporter: &Reporter) -> Result<Vec<u8>, CardError> {
     token.reopen(Purpose::Sign, Some(reporter), |talk| {
         let kdf = talk.kdf(&token.info)?;
         talk.verify(&task.secret, kdf.as_ref(), reporter)?;
@@ -350,7 +368,7 @@ fn sign(token: &Token, task: &Task, again: &Receiver<()>, reporter: &Reporter) -
                 result = talk.compute(task, need, reporter);
             }
         }
-        Ok(Signed { signature: result?, tape: talk.tape.clone() })
+        result
     })
 }
 

@@ -163,7 +163,7 @@ impl<'a> CardSigner<'a> {
                 Step::Tick { doing, waited, left } => attendant.waiting(doing, waited, left),
             };
             match self.token.sign(task.clone(), again, &self.patience, &mut on_step) {
-                Ok(signed) => return Ok(signed.signature),
+                Ok(signature) => return Ok(signature),
                 Err(CardError::NotTouched { .. }) if wanted => {}
                 Err(error) => return Err(error),
             }
