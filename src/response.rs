@@ -90,11 +90,14 @@ impl Response {
 }
 
 /// The armored form of a signature; of one that is armored already, itself.
+///
+/// With the CRC-24, though RFC 9580 calls it optional: without it GnuPG 2.2 reads on into the last
+/// line wherever the base64 needs no padding, and calls a good signature bad.
 pub fn armored(signature: &[u8]) -> String {
     if signature.starts_with(b"-----BEGIN") {
         return String::from_utf8_lossy(signature).into_owned();
     }
-    armor(signature, false)
+    armor(signature, true)
 }
 
 /// The binary form of a signature. Of the armored forms, exactly two are read: with the CRC-24 of

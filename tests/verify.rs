@@ -11,6 +11,8 @@ mod enrolment;
 mod flips;
 #[path = "support/make_fixtures.rs"]
 mod make_fixtures;
+#[path = "verify/other_tools.rs"]
+mod other_tools;
 #[path = "support/packets.rs"]
 mod packets;
 #[path = "support/people.rs"]

@@ -68,7 +68,7 @@ fn draft(name: &'static str, what: &'static str, section: &'static str, expect: 
         message: Box::new(|m| m),
         recipe: Box::new(|r| r),
         packet: Box::new(|p| p),
-        form: Form::Armored { crc: false },
+        form: Form::Armored { crc: true },
         armor: Box::new(|a| a),
         file: None,
     }
@@ -203,7 +203,7 @@ impl Draft {
             write!(text, "--- challenge\n{challenge}").unwrap();
         }
         if let Some(change) = &self.file {
-            let whole = [statement.as_bytes(), b"\n", armor(&packet, 64, false).as_bytes()].concat();
+            let whole = [statement.as_bytes(), b"\n", armor(&packet, 64, true).as_bytes()].concat();
             return [text.as_bytes(), b"--- file\n", &change(whole)].concat();
         }
         write!(text, "--- statement\n{statement}").unwrap();
@@ -330,12 +330,12 @@ fn good() -> Vec<Draft> {
             .by("frank")
             .form(Form::Binary),
         draft(
-            "good-armor-crc",
-            "Armor with the CRC-24 of RFC 4880, as gpg writes it.",
+            "good-armor-no-crc",
+            "Armor without the CRC-24, as RFC 9580 has it.",
             "Armor",
             "approved bob declared",
         )
-        .form(Form::Armored { crc: true }),
+        .form(Form::Armored { crc: false }),
         draft(
             "good-alone",
             "Judged without the issued challenge, months later.",

@@ -58,7 +58,7 @@ fn no_bit_is_free_rsa2048() {
 #[test]
 fn no_bit_is_free_in_any_form() {
     for name in [
-        "good-armor-crc",
+        "good-armor-no-crc",
         "good-binary",
         "good-binary-p256",
         "good-binary-rsa2048",
