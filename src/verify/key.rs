@@ -160,7 +160,7 @@ impl SigningKey {
     ) -> Result<(), Rejection> {
         let hash = signature.hash_algo();
         let refused = || Rejection::HashAlgorithm { hash: hash.to_string() };
-        if !matches!(hash, HashAlgorithm::SHA256 | HashAlgorithm::SHA384 | HashAlgorithm::SHA512) {
+        if !self.arithmetic.takes(hash) {
             return Err(refused());
         }
         POLICY
@@ -254,6 +254,21 @@ impl Arithmetic {
         ParsedPublicKey::new(&ED25519, point).ok().map(Self::Ed25519)
     }
 
+    /// SHA-512, -384 and -256; of ECDSA none shorter than the curve's order (P-521: than 512 bits),
+    /// which GnuPG would not verify.
+    fn takes(&self, hash: HashAlgorithm) -> bool {
+        let length = match hash {
+            HashAlgorithm::SHA256 => 32,
+            HashAlgorithm::SHA384 => 48,
+            HashAlgorithm::SHA512 => 64,
+            _ => return false,
+        };
+        match self {
+            Self::Ecdsa { hash: least, .. } => length >= least.output_len(),
+            Self::Ed25519(_) | Self::Rsa { .. } => true,
+        }
+    }
+
     fn holds(&self, hash: HashAlgorithm, digest: &[u8], signature: &mpi::Signature) -> bool {
         self.verify(hash, digest, signature).is_some()
     }
@@ -275,10 +290,9 @@ impl Arithmetic {
             }
             (Self::Ecdsa { key, width, hash }, mpi::Signature::ECDSA { r, s }) => {
                 let signature = [r.value_padded(*width).ok()?, s.value_padded(*width).ok()?].concat();
-                // ECDSA takes the leftmost bits of a longer digest, and a shorter one as it is (FIPS 186-5, 6.4.2).
-                let mut exact = vec![0; hash.output_len().saturating_sub(digest.len())];
-                exact.extend(digest.iter().take(hash.output_len()));
-                key.verify_digest_sig(&Digest::import_less_safe(&exact, hash).ok()?, &signature).ok()
+                // ECDSA takes the leftmost bits of a longer digest (FIPS 186-5, section 6.4.2).
+                let leftmost = digest.get(..hash.output_len())?;
+                key.verify_digest_sig(&Digest::import_less_safe(leftmost, hash).ok()?, &signature).ok()
             }
             (Self::Rsa { sha256, sha384, sha512, width }, mpi::Signature::RSA { s }) => {
                 let (key, hash) = match hash {

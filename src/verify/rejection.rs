@@ -68,7 +68,7 @@ pub enum Rejection {
         /// Valid until just before.
         expires: UnixTime,
     },
-    /// A hash that the policy does not allow.
+    /// A hash that the policy does not allow, or one too short for the key.
     #[error("the signature uses {hash}")]
     HashAlgorithm {
         /// Its name.

@@ -354,9 +354,9 @@ fn good() -> Vec<Draft> {
             .recipe(|r| Recipe { hash: HashAlgorithm::SHA256, ..r }),
         draft("good-sha384", "SHA-384.", section, "approved bob declared")
             .recipe(|r| Recipe { hash: HashAlgorithm::SHA384, ..r }),
-        draft("good-p384-sha256", "A hash shorter than the curve.", section, "approved dave declared")
+        draft("good-p384-sha384", "A hash as long as the curve.", section, "approved dave declared")
             .by("dave")
-            .recipe(|r| Recipe { hash: HashAlgorithm::SHA256, ..r }),
+            .recipe(|r| Recipe { hash: HashAlgorithm::SHA384, ..r }),
         draft(
             "good-old-header",
             "A header in the form of RFC 1991, as gpg writes it.",
@@ -1150,6 +1150,12 @@ fn keys() -> Vec<Draft> {
             .recipe(|r| Recipe { hash: HashAlgorithm::SHA1, ..r }),
         draft("hash-sha224", "SHA-224.", arithmetic, "hash-algorithm")
             .recipe(|r| Recipe { hash: HashAlgorithm::SHA224, ..r }),
+        draft("hash-short-p384", "SHA-256 is too short for P-384.", arithmetic, "hash-algorithm")
+            .by("dave")
+            .recipe(|r| Recipe { hash: HashAlgorithm::SHA256, ..r }),
+        draft("hash-short-p521", "SHA-384 is too short for P-521.", arithmetic, "hash-algorithm")
+            .by("erin")
+            .recipe(|r| Recipe { hash: HashAlgorithm::SHA384, ..r }),
         draft(
             "bad-signature-other-key",
             "Signed by one key, issued in the name of another.",

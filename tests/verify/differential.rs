@@ -190,14 +190,21 @@ fn the_orders_are_right() {
 
 #[test]
 fn all_algorithms_and_hashes_are_taken_by_both() {
-    for name in ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "tina", "uma"] {
+    for name in ["bob", "carol", "dave", "erin", "frank", "grace", "heidi", "tina", "uma"] {
         for hash in [HashAlgorithm::SHA256, HashAlgorithm::SHA384, HashAlgorithm::SHA512] {
-            if matches!(name, "alice") {
-                continue; // She may not approve what she asked for; the arithmetic is bob's.
-            }
             let mut bench = Bench::new(name).hashed_with(hash);
             let signed = bench.sign();
-            bench.good(&format!("{name} {hash}"), &signed);
+            let what = format!("{name} {hash}");
+            let short = match (name, hash) {
+                ("dave", HashAlgorithm::SHA256) => true,
+                ("erin", hash) => hash != HashAlgorithm::SHA512,
+                _ => false,
+            };
+            if short {
+                bench.bad(&what, &signed);
+            } else {
+                bench.good(&what, &signed);
+            }
         }
     }
 }
