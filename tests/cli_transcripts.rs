@@ -1,0 +1,290 @@
+//! Every outcome of a decision at the card as a person and a program meet it: all of standard error and
+//! output, the exit code, over real pcscd.
+//!
+//! A file in `fixtures/transcripts` describes a situation and what comes of some commands in it:
+//!
+//! ```text
+//! # What it is about.
+//! card: --touch=ask                   options of the virtual card
+//! second: 87654321 --touch=now        another one in the reader's second slot: serial and options
+//! given: the PIN is blocked           what was done before; see `given` below
+//! pin: 123456                         on standard input
+//! terminal: wait PIN of token         or at a terminal: what to wait for there and what to do then
+//! terminal: type 123456
+//! at touch: pull                      what happens when the card begins to wait
+//!
+//! $ touchgate approve REQUEST         each command in a world of its own
+//! exit 5
+//! 2| standard error
+//! 1| standard output
+//! t| the terminal
+//! ```
+//!
+//! What differs from run to run stands as a word in capitals. After each command gpg must see the card at
+//! its first attempt, and what `run` was given to run has run only if the code is 0.
+//!
+//! `TRANSCRIPT=name` runs those whose name contains it; `TRANSCRIPT_WRITE=1` writes what came of the
+//! commands into the files, to be read before it is committed.
+#![cfg(all(feature = "cli", feature = "pcsc", feature = "virtual-card"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/cli.rs"]
+mod support;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use support::{PIN, Ran, SERIAL, Terminal, World, card_arguments, need, run, signal, start_with};
+
+/// More than there are processors: most of the time is spent waiting.
+const WORKERS: usize = 4;
+/// What `run` is given to run creates this.
+const EVIDENCE: &str = "ran";
+
+#[test]
+fn every_transcript_holds() {
+    need(&["opensc-tool", "setsid"]);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/transcripts");
+    let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "txt"));
+    files.retain(|path| path.file_stem().unwrap().to_string_lossy().contains(&wanted));
+    assert!(!files.is_empty());
+    files.sort();
+    let (queue, wrong) = (Mutex::new(files), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(path) = { queue.lock().unwrap().pop() } {
+                    let held = std::panic::catch_unwind(|| hold(&path));
+                    let problem = held.unwrap_or_else(|_| Some("panicked, see above".into()));
+                    wrong.lock().unwrap().extend(problem.map(|problem| format!("{}: {problem}", path.display())));
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Plays one file; says what is different.
+fn hold(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let case = Case::parse(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    let played = case.commands.iter().fold(case.head.clone(), |text, command| text + "\n" + &case.play(command));
+    if played == text {
+        return None;
+    }
+    if std::env::var_os("TRANSCRIPT_WRITE").is_some() {
+        fs::write(path, played).unwrap();
+        return None;
+    }
+    Some(format!("expected\n{text}\nand got\n{played}"))
+}
+
+#[derive(Default)]
+struct Case {
+    /// Everything before the first command, as it stands in the file.
+    head: String,
+    card: String,
+    second: Option<String>,
+    given: Vec<String>,
+    pin: Option<String>,
+    terminal: Vec<(String, String)>,
+    at_touch: Option<String>,
+    commands: Vec<String>,
+}
+
+impl Case {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut case = Self::default();
+        for line in text.lines() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                case.commands.push(command.to_owned());
+            }
+            if !case.commands.is_empty() || line.is_empty() {
+                continue;
+            }
+            case.head += &format!("{line}\n");
+            if line.starts_with("# ") {
+                continue;
+            }
+            let (key, value) = line.split_once(": ").ok_or_else(|| format!("what is {line:?}?"))?;
+            match key {
+                "card" => case.card = value.to_owned(),
+                "second" => case.second = Some(value.to_owned()),
+                "given" => case.given.push(value.to_owned()),
+                "pin" => case.pin = Some(value.to_owned()),
+                "terminal" => {
+                    let (verb, rest) = value.split_once(' ').ok_or("wait, type, control or enter")?;
+                    case.terminal.push((verb.to_owned(), rest.to_owned()));
+                }
+                "at touch" => case.at_touch = Some(value.to_owned()),
+                _ => return Err(format!("what is {key:?}?")),
+            }
+        }
+        if case.commands.is_empty() { Err("no command".to_owned()) } else { Ok(case) }
+    }
+
+    /// One command in a world of its own, as it stands in the file.
+    fn play(&self, line: &str) -> String {
+        let mut world = World::with(&self.card, |_, builder| match &self.second {
+            Some(second) => {
+                let (serial, options) = second.split_once(' ').unwrap_or((second, ""));
+                builder.second_card(card_arguments(serial, options, None))
+            }
+            None => builder,
+        });
+        let init = ["init", "--no-input", "--touch", "keep", "--card", SERIAL, "--certificate"];
+        run(world.touchgate(init).arg(world.home.certificate())).succeeded();
+        let request = world.request();
+        let mut changes = Changes::default();
+        for given in &self.given {
+            changes.make(given, &world, &request);
+        }
+        let words: Vec<&str> =
+            line.split_whitespace().map(|word| if word == "REQUEST" { request.as_str() } else { word }).collect();
+        let (program, arguments) = words.split_first().unwrap();
+        assert_eq!(*program, "touchgate");
+        let mut terminal = (!self.terminal.is_empty()).then(Terminal::new);
+        let mut command = match &terminal {
+            Some(terminal) => world.touchgate_at(terminal, arguments),
+            None => world.touchgate(arguments),
+        };
+        command.envs(changes.environment.iter().cloned());
+        let child = match (&terminal, &self.pin) {
+            (None, Some(pin)) => start_with(&mut command, pin),
+            _ => command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+        };
+        for (verb, rest) in &self.terminal {
+            let terminal = terminal.as_mut().unwrap();
+            match verb.as_str() {
+                "wait" => terminal.wait_for(rest),
+                "type" => terminal.type_line(rest),
+                "press" if rest == "Enter" => terminal.type_line(""),
+                "press" if rest == "Ctrl-C" => terminal.control(b'c'),
+                "press" if rest == "Ctrl-D" => terminal.control(b'd'),
+                "tell" => drop(world.tell(rest)),
+                _ => panic!("what is {verb} {rest}?"),
+            }
+        }
+        if let Some(event) = &self.at_touch {
+            world.tell("await-touch 120s");
+            match event.as_str() {
+                "kill pcscd" => signal("KILL", world.stage.pcscd_pid()),
+                "interrupt" => signal("INT", child.id()),
+                word => drop(world.tell(word)),
+            }
+        }
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        let screen = terminal.as_ref().map(Terminal::screen).unwrap_or_default();
+        assert_eq!(world.exists(EVIDENCE), words.contains(&"run") && ran.code == 0, "{line}: {ran:#?}");
+        self.assert_no_pin(&[&ran.out, &ran.err, &screen]);
+
+        drop(changes);
+        if self.at_touch.as_deref() == Some("kill pcscd") {
+            world.stage.restart_pcscd().unwrap();
+        }
+        if self.at_touch.as_deref() == Some("pull") || self.given.iter().any(|g| g == "the reader is empty") {
+            world.tell("insert");
+        }
+        world.assert_gpg_works();
+        written(&world, line, ran, screen)
+    }
+
+    /// The PINs that were typed are nowhere.
+    fn assert_no_pin(&self, texts: &[&str]) {
+        let typed = self.terminal.iter().filter(|(verb, _)| verb == "type").map(|(_, text)| text.as_str());
+        for pin in typed.chain(self.pin.as_deref()).chain([PIN]).filter(|pin| pin.len() >= 6) {
+            // The first token's number holds the PIN of every virtual card.
+            let found = texts.iter().any(|text| text.replace(SERIAL, "").contains(pin));
+            assert!(!found, "{pin} stands in {texts:?}");
+        }
+    }
+}
+
+fn written(world: &World, line: &str, ran: Ran, mut screen: String) -> String {
+    let (mut out, mut err) = (ran.out, ran.err);
+    world.normal(&mut [&mut out, &mut err, &mut screen]);
+    let mut text = format!("$ {line}\nexit {}\n", ran.code);
+    for (mark, part) in [("2|", err), ("1|", out), ("t|", screen)] {
+        for line in part.lines() {
+            writeln!(text, "{}", format!("{mark} {line}").trim_end()).unwrap();
+        }
+    }
+    text
+}
+
+/// What was done to the world before the command.
+#[derive(Default)]
+struct Changes {
+    environment: Vec<(&'static str, &'static str)>,
+    holder: Option<Child>,
+}
+
+impl Changes {
+    fn make(&mut self, given: &str, world: &World, request: &str) {
+        let config = world.home.config();
+        let edit = |from: &str, to: &str| {
+            let line = |line: &str| if line.starts_with(from) { to.to_owned() } else { line.to_owned() };
+            let text: Vec<String> = world.read(request).lines().map(line).collect();
+            world.write(request, &(text.join("\n") + "\n"));
+        };
+        match given {
+            "scdaemon holds the card" => world.assert_gpg_works(),
+            "another program holds the card" => self.holder = Some(hold_card(world)),
+            "the PIN is blocked" => {
+                let wrong = "--send-apdu=00200081063635343332310A".trim_end_matches("0A");
+                let select = "--send-apdu=00A4040006D27600012401";
+                run(world.command("opensc-tool").args(["--reader=0", select, wrong, wrong, wrong])).succeeded();
+            }
+            "the reader is empty" => drop(world.tell("pull")),
+            "pcscd is not running" => self.environment.push(("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd")),
+            "nothing was set up" => fs::remove_dir_all(config).unwrap(),
+            "trust is not pinned" => fs::remove_file(config.join("pin")).unwrap(),
+            "another version is pinned" => {
+                fs::write(config.join("pin"), format!("2 sha256:{}\n", "0".repeat(64))).unwrap();
+            }
+            "the request has expired" => {
+                edit("issued: ", "issued: 2020-01-01T00:00:00Z");
+                edit("expires: ", "expires: 2020-01-01T00:15:00Z");
+            }
+            "the request is for another verifier" => edit("audience: ", "audience: other.example"),
+            _ => panic!("what is {given:?}?"),
+        }
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        if let Some(mut holder) = self.holder.take() {
+            holder.kill().unwrap();
+            holder.wait().unwrap();
+        }
+    }
+}
+
+/// Another program with an exclusive connection to the first card: this one, started again.
+fn hold_card(world: &World) -> Child {
+    let mut command: Command = world.command(std::env::current_exe().unwrap());
+    command.args(["--exact", "holds_a_card_until_killed", "--ignored", "--nocapture"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("holding")));
+    child
+}
+
+#[test]
+#[ignore = "the other program of `another program holds the card`, not a test"]
+fn holds_a_card_until_killed() {
+    let context = pcsc::Context::establish(pcsc::Scope::User).unwrap();
+    let readers = context.list_readers_owned().unwrap();
+    let card = context.connect(&readers[0], pcsc::ShareMode::Exclusive, pcsc::Protocols::ANY).unwrap();
+    println!("holding");
+    std::thread::sleep(support::LONG);
+    drop(card);
+}
