@@ -6,9 +6,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -23,19 +22,9 @@ use virtual_openpgp_card::stage::{Builder, Stage};
 
 use super::{Person, STATEMENT};
 
-/// The crate's own program, which hosts the stage's helper processes. Built on first use.
-pub fn host() -> &'static Path {
-    static HOST: OnceLock<PathBuf> = OnceLock::new();
-    HOST.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--package", "virtual-openpgp-card"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(built.success());
-        let this = std::env::current_exe().unwrap();
-        this.parent().and_then(Path::parent).unwrap().join("virtual-openpgp-card")
-    })
+/// The program that hosts the stage's helper processes: ours.
+pub fn host() -> &'static str {
+    env!("CARGO_BIN_EXE_touchgate")
 }
 
 /// A stack with one card.
