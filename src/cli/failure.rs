@@ -34,7 +34,7 @@ impl From<CardError> for Failure {
             E::PinBlocked => ("pin-blocked", exit::CARD, Some("unblock it with the admin PIN: `gpg --card-edit`, then `admin`, `passwd`".into())),
             E::PinTooShort { .. } => ("pin-too-short", exit::CARD, Some("it was not sent, so no try was lost".into())),
             E::PinTooLong { .. } => ("pin-too-long", exit::CARD, Some("it was not sent, so no try was lost".into())),
-            E::NoPin { .. } => ("no-pin", exit::USAGE, Some("run it at a terminal, or hand the PIN over with --pin-fd N".into())),
+            E::NoPin { .. } => ("no-pin", exit::USAGE, Some("type it when you are asked at a terminal, or hand it over with --pin-fd N".into())),
             E::Kdf { .. } => ("kdf", exit::CARD, Some("no try was lost; plug the token in again, and if it stays so see `gpg --card-edit`, `kdf-setup`".into())),
             E::NoSignatureKey { .. } => ("no-signature-key", exit::CARD, Some("make one with `gpg --card-edit`: `admin`, `generate`".into())),
             E::UnsupportedAlgorithm { .. } => ("unsupported-algorithm", exit::FAILED, Some("Ed25519, NIST P-256/384/521 and RSA 2048/3072/4096 are supported".into())),

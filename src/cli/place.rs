@@ -66,7 +66,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
         Some(path) => {
             let pin = load_pin(&path)?;
             check_pin(trust.version, pin).map_err(|_| {
-                Failure::failed("pin-differs", "trust is not the version that was pinned")
+                Failure::failed("trust-pin-differs", "trust is not the version that was pinned")
                     .fact("pinned", pin.to_string())
                     .fact("found", trust.version.to_string())
                     .hint(format!(
@@ -78,7 +78,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
         }
         None if unpinned => {}
         None => {
-            return Err(Failure::failed("no-pin", format!("nothing pins the trust in {}", directory.display()))
+            return Err(Failure::failed("no-trust-pin", format!("nothing pins the trust in {}", directory.display()))
                 .fact("found", trust.version.to_string())
                 .hint("compare it with an administrator's and write it to ~/.config/touchgate/pin, or pass --unpinned for this once"));
         }
@@ -90,7 +90,7 @@ fn load_pin(path: &Path) -> Result<TrustVersion, Failure> {
     let bytes = read_bounded(path, MAX_PIN).map_err(|error| unreadable(path, &error))?;
     let hint = "it holds a version's number and digest in one line";
     read_pin(&bytes)
-        .map_err(|error| Failure::failed("bad-pin", format!("{}: {error}", path.display())).hint(hint))
+        .map_err(|error| Failure::failed("bad-trust-pin", format!("{}: {error}", path.display())).hint(hint))
 }
 
 /// Whether something stands at `path`, readable or not: what cannot be looked at must not count as absent.

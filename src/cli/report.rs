@@ -154,7 +154,12 @@ impl Failure {
             json!({ "verdict": self.verdict.word(), "code": self.code, "message": self.message });
         if let Some(object) = object.as_object_mut() {
             for (name, text) in &self.facts {
-                object.insert((*name).to_owned(), json!(text));
+                // A name that is there already has several texts.
+                match object.entry(name.replace(' ', "_")).or_insert(Value::Null) {
+                    first @ Value::Null => *first = json!(text),
+                    Value::Array(texts) => texts.push(json!(text)),
+                    first => *first = json!([first, text]),
+                }
             }
             if let Some(hint) = &self.hint {
                 object.insert("hint".into(), json!(hint));
