@@ -3,6 +3,9 @@
 //!
 //! A challenge travels through the modules in the order in which they stand here.
 
+// A stream that is gone must not end the program in a panic: `cli::report` writes.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod request;
 
 pub mod challenge;

@@ -24,11 +24,7 @@ use sequoia_openpgp::types::{
 };
 
 use crate::card::{CardError, Patience, Token};
-
-/// The notation that marks a signature as one over a statement.
-pub const NOTATION_NAME: &str = "statement@touchgate.invalid";
-/// Its value.
-pub const NOTATION_VALUE: &str = "v1";
+use crate::verify::{NOTATION_NAME, NOTATION_VALUE};
 
 /// Why there is no signature.
 #[derive(Debug, thiserror::Error)]

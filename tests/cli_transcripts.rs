@@ -62,7 +62,10 @@ fn every_transcript_holds() {
                 while let Some(path) = { queue.lock().unwrap().pop() } {
                     let held = std::panic::catch_unwind(|| hold(&path));
                     let problem = held.unwrap_or_else(|_| Some("panicked, see above".into()));
-                    wrong.lock().unwrap().extend(problem.map(|problem| format!("{}: {problem}", path.display())));
+                    wrong
+                        .lock()
+                        .unwrap()
+                        .extend(problem.map(|problem| format!("{}: {problem}", path.display())));
                 }
             });
         }
@@ -75,7 +78,8 @@ fn every_transcript_holds() {
 fn hold(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).unwrap();
     let case = Case::parse(&text).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-    let played = case.commands.iter().fold(case.head.clone(), |text, command| text + "\n" + &case.play(command));
+    let played =
+        case.commands.iter().fold(case.head.clone(), |text, command| text + "\n" + &case.play(command));
     if played == text {
         return None;
     }
@@ -146,8 +150,10 @@ impl Case {
         for given in &self.given {
             changes.make(given, &world, &request);
         }
-        let words: Vec<&str> =
-            line.split_whitespace().map(|word| if word == "REQUEST" { request.as_str() } else { word }).collect();
+        let words: Vec<&str> = line
+            .split_whitespace()
+            .map(|word| if word == "REQUEST" { request.as_str() } else { word })
+            .collect();
         let (program, arguments) = words.split_first().unwrap();
         assert_eq!(*program, "touchgate");
         let mut terminal = (!self.terminal.is_empty()).then(Terminal::new);
@@ -240,7 +246,8 @@ impl Changes {
             "the PIN is blocked" => {
                 let wrong = "--send-apdu=00200081063635343332310A".trim_end_matches("0A");
                 let select = "--send-apdu=00A4040006D27600012401";
-                run(world.command("opensc-tool").args(["--reader=0", select, wrong, wrong, wrong])).succeeded();
+                run(world.command("opensc-tool").args(["--reader=0", select, wrong, wrong, wrong]))
+                    .succeeded();
             }
             "the reader is empty" => drop(world.tell("pull")),
             "pcscd is not running" => self.environment.push(("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd")),

@@ -1,6 +1,5 @@
 //! The PIN: held in memory that is wiped, shown nowhere, turned into what the card expects.
 
-use std::fs::File;
 use std::io::Read;
 
 use openpgp_card::ocard::data::KdfDo;
@@ -56,25 +55,10 @@ impl Pin {
         Ok(Self(bytes))
     }
 
-    /// Reads a PIN from an open file descriptor: the first line, without its line end.
-    ///
-    /// # Errors
-    /// [`CardError::NoPin`] if nothing can be read there; the length errors of [`Pin::new`].
-    pub fn from_fd(fd: u32) -> Result<Self, CardError> {
-        // Opening by this name duplicates a pipe or terminal, and needs no unsafe code.
-        let path = format!("/dev/fd/{fd}");
-        let no_pin =
-            |error: std::io::Error| CardError::NoPin { why: format!("file descriptor {fd}: {error}") };
-        Self::from_reader(File::open(path).map_err(no_pin)?).map_err(|error| match error {
-            CardError::NoPin { why } => CardError::NoPin { why: format!("file descriptor {fd}: {why}") },
-            other => other,
-        })
-    }
-
     /// Reads a PIN from `source`: the first line, without its line end.
     ///
     /// # Errors
-    /// As for [`Pin::from_fd`].
+    /// [`CardError::NoPin`] if nothing can be read there; the length errors of [`Pin::new`].
     pub fn from_reader(mut source: impl Read) -> Result<Self, CardError> {
         // Room for the longest PIN and its line end, allocated once so that no copy stays behind.
         let mut line = Zeroizing::new(Vec::with_capacity(PIN_MAX + 3));
@@ -185,7 +169,6 @@ mod tests {
         assert!(matches!(read(b"12345\n"), Err(CardError::PinTooShort { length: 5, min: 6 })));
         // An endless source is read no further than the longest PIN.
         assert!(matches!(Pin::from_reader(std::io::repeat(b'7')), Err(CardError::PinTooLong { .. })));
-        assert!(matches!(Pin::from_fd(987_654), Err(CardError::NoPin { .. })));
     }
 
     /// OpenPGP card 3.4.1, section 4.3.2, the example there.

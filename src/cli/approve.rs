@@ -1,7 +1,7 @@
 //! `approve` and `refuse`: read the request, decide, touch, and write the signed answer.
 
 use std::fs;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -88,6 +88,7 @@ fn decide(
     challenge: Challenge,
     decision: Decision,
 ) -> Result<Response, Failure> {
+    let mut desk = Desk::new(common, signing.pin_fd)?;
     let chosen = match &signing.audience {
         Some(_) => None,
         None => Some(place::trust(common.trust.as_deref(), common.unpinned)?),
@@ -103,9 +104,11 @@ fn decide(
             Some(read_certificate(&bytes).map_err(bad)?)
         }
     };
-    let mut desk = Desk::new(common, signing.pin_fd)?;
     let statement = challenge.decided(decision);
     let mut token = work::find_token(common, &desk.patience(statement.challenge.expires))?;
+    if let Some(chosen) = &chosen {
+        work::check_touch(token.info(), &chosen.trust)?;
+    }
     let cert = work::certificate(token.info(), chosen.as_ref().map(|chosen| &chosen.trust), given)?;
     work::show_statement(&desk, &statement);
     work::sign(&mut desk, &mut token, &cert, &statement)
@@ -163,7 +166,7 @@ fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
             Some(by_code).filter(|path| path.exists()).ok_or_else(missing)?
         }
     };
-    let bytes = read_input(&path, MAX_STATEMENT + 1)?;
+    let bytes = read_input(&path, MAX_STATEMENT)?;
     let challenge = Challenge::parse(&bytes).map_err(|error| {
         Failure::failed(error.code(), format!("{}: not a request: {error}", path.display()))
             .hint("it was changed on its way, or is not a request; ask for it again")
@@ -180,7 +183,8 @@ fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
 fn the_waiting_one() -> Result<PathBuf, Failure> {
     let entries = fs::read_dir(".").map_err(|error| place::unreadable(Path::new("."), &error))?;
     let requests = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
-        path.extension().is_some_and(|e| e == "request")
+        path.is_file()
+            && path.extension().is_some_and(|e| e == "request")
             && !path.with_extension("approval").exists()
             && !path.with_extension("refusal").exists()
     });
@@ -230,9 +234,6 @@ fn write_answer(
             let failed =
                 |error: std::io::Error| Failure::failed("write", format!("standard output: {error}"));
             let mut out = std::io::stdout().lock();
-            if out.is_terminal() {
-                eprintln!();
-            }
             out.write_all(&file).and_then(|()| out.flush()).map_err(failed)?;
             Ok(None)
         }
@@ -273,6 +274,8 @@ fn told(verdict: Verdict, word: &str, challenge: &Challenge, written: Option<Pat
         // The answer itself is the result then.
         None => (String::new(), None),
     };
-    let report = Report { verdict, ..Report::done(text) };
-    report.with("request", challenge.id.to_string()).with("short_code", code).with("file", file)
+    Report::decided(verdict, text)
+        .with("request", challenge.id.to_string())
+        .with("short_code", code)
+        .with("file", file)
 }

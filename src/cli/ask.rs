@@ -1,8 +1,7 @@
 //! `request`: ask without running. And how every command makes a challenge of words.
 
-use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Args;
 
@@ -15,6 +14,9 @@ use crate::text::Text;
 use crate::trust::policy::Rule;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
+
+/// What `run` states of its own knowledge.
+const OWN: [&str; 2] = ["command", "commit"];
 
 /// Arguments of `request`.
 #[derive(Args, Debug)]
@@ -52,14 +54,13 @@ pub(super) fn request(common: &Common, arguments: &Arguments) -> Outcome {
     let code = challenge.id.short_code();
     let text = challenge.to_text();
     let path = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{code}.request")));
-    let report = |text: String| Report { verdict: Verdict::Pending, ..Report::done(text) };
+    let report = |text: String| Report::decided(Verdict::Pending, text).with("code", "waiting");
     let report = if path.as_os_str() == "-" && !common.json {
         report(text)
     } else if path.as_os_str() == "-" {
         report(String::new()).with("challenge", text)
     } else {
-        place::write_new(&path, text.as_bytes())
-            .map_err(|error| Failure::failed("write", format!("{}: {error}", path.display())))?;
+        place::write_new(&path, text.as_bytes()).map_err(|error| place::unwritable(&path, &error))?;
         let name = path.display().to_string();
         report(format!("asked: {code}; `touchgate approve {name}` answers it")).with("file", name)
     };
@@ -75,14 +76,17 @@ impl Asked {
     /// # Errors
     /// A parameter that is said twice or breaks the grammar.
     pub(super) fn request(&self, known: Parameters) -> Result<Request, Failure> {
-        let mut parameters = known;
+        let mut parameters = known.clone();
         for said in &self.with {
             let usage = |why: String| Failure::usage(format!("--with {said}: {why}"));
             let (name, value) = said.split_once('=').ok_or_else(|| usage("expected NAME=VALUE".into()))?;
             let name: ParameterName = name.parse().map_err(|error| usage(format!("{error}")))?;
             let value = Text::new(value).map_err(|error| usage(error.to_string()))?;
+            if OWN.contains(&name.as_str()) && !known.is_empty() {
+                return Err(usage(format!("`run` states {name} itself, and only where it is true")));
+            }
             if parameters.insert(name.clone(), value).is_some() {
-                return Err(usage(format!("{name} is given twice, or is what Touchgate states itself")));
+                return Err(usage(format!("{name} is given twice")));
             }
         }
         let reason = self.reason.as_deref().map(Text::new).transpose();
@@ -137,7 +141,9 @@ pub(super) fn requester() -> Result<Identity, Failure> {
 /// # Errors
 /// If the system has no name for it.
 pub(super) fn user() -> Result<String, Failure> {
-    let output = Command::new("id").arg("-un").output();
+    // By its full path and without the environment, so that nothing in between answers instead.
+    let number = rustix::process::getuid().as_raw().to_string();
+    let output = Command::new("/usr/bin/id").args(["-un", &number]).env_clear().stdin(Stdio::null()).output();
     let name = output
         .ok()
         .filter(|o| o.status.success())
@@ -151,30 +157,4 @@ pub(super) fn user() -> Result<String, Failure> {
 /// This machine's name in lower case.
 pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
-}
-
-/// The commit that is checked out here.
-pub(super) fn commit() -> Option<String> {
-    let commit = format!("git:{}", git(&["rev-parse", "--verify", "HEAD^{commit}"])?.trim());
-    Text::new(commit.as_str()).is_ok_and(|text| crate::request::is_immutable(&text)).then_some(commit)
-}
-
-/// The same, if the tree holds exactly that commit and nothing else.
-pub(super) fn clean_commit() -> Option<String> {
-    let changes = git(&["status", "--porcelain=v1", "--untracked-files=normal", "--ignore-submodules=none"])?;
-    if changes.is_empty() { commit() } else { None }
-}
-
-fn git(arguments: &[&str]) -> Option<String> {
-    // The tree may be anybody's: no hook and no helper that its configuration names is run.
-    let mut command = Command::new("git");
-    command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]).args(arguments);
-    command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    String::from_utf8(output.stdout).ok()
-}
-
-/// The working directory, for messages.
-pub(super) fn working_directory() -> String {
-    env::current_dir().map_or_else(|_| ".".into(), |path| path.display().to_string())
 }

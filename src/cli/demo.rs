@@ -19,7 +19,7 @@ use crate::card::{
 use crate::challenge::{Challenge, Terms};
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
-use crate::cli::{Common, ask, failure, place};
+use crate::cli::{Common, commit, failure, place};
 use crate::request::{Mode, Parameters, Request, command_value};
 use crate::response::{Response, armored};
 use crate::sign;
@@ -152,8 +152,7 @@ impl Story {
 
     fn tell(&self, text: &str) {
         if !self.quiet {
-            // A closed pipe ends the telling, not the demo.
-            let _ = writeln!(std::io::stdout(), "{text}");
+            tell(text);
         }
     }
 
@@ -171,7 +170,7 @@ impl Story {
         let name = |name: &str| name.parse().map_err(|error: crate::request::NameError| invalid(&error));
         let mut parameters =
             Parameters::from([(name("command")?, command_value(&DEPLOY).map_err(|error| invalid(&error))?)]);
-        if let Some(commit) = ask::commit() {
+        if let Some(commit) = commit::head() {
             parameters.insert(name("commit")?, Text::new(commit).map_err(|error| invalid(&error))?);
         }
         let request = Request {
@@ -348,6 +347,11 @@ impl Story {
     }
 }
 
+/// A closed pipe ends the telling, not the demo.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 fn indented(text: &str) -> String {
     text.trim_end().lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
@@ -400,7 +404,7 @@ impl Attendant for Person<'_> {
             return;
         }
         match self.terminal {
-            None => println!("PIN given; token {} blinks and waits for a finger …", token.ident),
+            None => tell(&format!("PIN given; token {} blinks and waits for a finger …", token.ident)),
             Some(terminal) => {
                 if let Ok(Typed::Line(_)) = terminal.ask("PIN given; the token blinks. Enter touches it: ") {
                     // The card may not have got the command yet.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::card::Patience;
 use crate::card::select::{self, ReaderState};
-use crate::card::{Holder, Route, TouchNeed};
-use crate::cli::report::{Failure, Outcome, Report, printable};
+use crate::card::{Route, TouchNeed};
+use crate::cli::report::{Failure, Outcome, Report, printable, say};
 use crate::cli::{Common, failure, place, work};
 use crate::unix_time::UnixTime;
 use crate::verify::SigningKey;
@@ -56,7 +56,7 @@ pub(super) fn doctor(common: &Common, _: &Arguments) -> Outcome {
         }
         Err((link, failure)) => {
             if !common.json {
-                print!("{}", chart.text());
+                say(&chart.text());
             }
             Err(failure.fact("link", link))
         }
@@ -85,7 +85,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     chart.good("reader", names.join(", "));
     for reader in &readers {
         if let ReaderState::InUse(holder) = &reader.state {
-            chart.good("contention", format!("{} is held by {}", reader.name, described(holder)));
+            chart.good("contention", format!("{} is held by {holder}", reader.name));
         }
     }
     let token = select::pick(readers, common.card).map_err(|error| ("card", error.into()))?;
@@ -159,11 +159,8 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         return Err(("enrolled", failure::rejected(&rejection, "this token")));
     };
     chart.good("enrolled", person.name.clone());
+    work::check_touch(info, trust).map_err(|failure| ("touch", failure))?;
     Ok(())
-}
-
-fn described(holder: &Holder) -> String {
-    holder.to_string()
 }
 
 /// Tokens that the kernel sees, whether or not anybody may open them.

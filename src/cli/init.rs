@@ -14,7 +14,7 @@ use crate::card::{CardError, Patience, TokenInfo, TouchNeed, TouchPolicy};
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, failure, place};
+use crate::cli::{Common, ask, failure, pin, place};
 use crate::trust::roster::read_certificate;
 use crate::trust::versions::write_pin;
 use crate::trust::{Files, MAX_FILE, Trust};
@@ -183,7 +183,7 @@ fn settle_touch(
         return Ok(policy);
     }
     let pin = match (arguments.admin_pin_fd, &desk.terminal) {
-        (Some(number), _) => crate::card::Pin::from_fd(number)?,
+        (Some(number), _) => pin::from_descriptor(number, &desk.cancel)?,
         (None, Some(terminal)) if !common.no_input => {
             let prompt = format!("ADMIN PIN of token {}: ", token.info().ident);
             match terminal
@@ -303,7 +303,7 @@ fn write(place: &Path, files: &Files, pin: &str) -> Result<(), Failure> {
         fs::rename(new.keep(), &trust)?;
         place::write_new(&place.join("pin"), pin.as_bytes())
     };
-    written().map_err(|error| Failure::failed("write", format!("{}: {error}", place.display())))
+    written().map_err(|error| place::unwritable(place, &error))
 }
 
 #[cfg(test)]

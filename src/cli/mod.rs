@@ -3,6 +3,7 @@
 mod approve;
 mod ask;
 mod card;
+mod commit;
 #[cfg(feature = "virtual-card")]
 mod demo;
 mod doctor;
@@ -20,7 +21,7 @@ mod verify;
 mod work;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,7 +29,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::card::Ident;
 use crate::card::select::CardPath;
-use report::{Failure, Outcome, Report, exit, finish};
+use report::{Failure, Outcome, Report, exit, finish, say};
 
 const EXAMPLE: &str = "\
 Example:
@@ -164,22 +165,31 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
 
 /// clap's own words, with our exit codes: 0 for help and version, 2 otherwise, 122 for `run`.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let printed = error.print();
     if error.exit_code() == 0 {
-        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
     }
-    let run = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
-    let offset = if run.is_some_and(|command| command == "run") { exit::RUN_OFFSET } else { 0 };
-    ExitCode::from(exit::USAGE + offset)
+    let guessed = Cli::command().ignore_errors(true).try_get_matches_from(arguments).ok();
+    let run = guessed.as_ref().and_then(clap::ArgMatches::subcommand_name) == Some("run");
+    if guessed.is_some_and(|guessed| guessed.get_flag("json")) {
+        let words = error.render().to_string();
+        let message = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Failure::usage(message).hint("see --help").print(true);
+    } else {
+        say(&error.render().to_string());
+    }
+    ExitCode::from(exit::USAGE + if run { exit::RUN_OFFSET } else { 0 })
 }
 
-/// Bytes of a file, or of standard input for `-`.
+/// The first `most` bytes of a file, or of standard input for `-`, and one more if there are more, so that
+/// whoever reads them sees that they are too many.
 fn read_input(path: &std::path::Path, most: usize) -> Result<Vec<u8>, Failure> {
-    let most = most as u64;
-    let read = if path.as_os_str() == "-" {
-        place::read_all(io::stdin().lock(), most)
-    } else {
-        place::read_bounded(path, most)
+    let read = |source: &mut dyn io::Read| {
+        let mut bytes = Vec::new();
+        source.take(most as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
     };
-    read.map_err(|error| place::unreadable(path, &error))
+    let bytes = match path.as_os_str() == "-" {
+        true => read(&mut io::stdin().lock()),
+        false => std::fs::File::open(path).and_then(|mut file| read(&mut file)),
+    };
+    bytes.map_err(|error| place::unreadable(path, &error))
 }

@@ -1,17 +1,29 @@
 //! Where the PIN comes from: a descriptor, the reader's keys, the terminal, or pinentry.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
 use crate::card::{CardError, Pin, PinEntry, PinRequest, TokenInfo};
-use crate::cli::prompt::{Terminal, Typed};
+use crate::cli::place;
+use crate::cli::prompt::{TICK, Terminal, Typed};
+
+/// What the person is told while they are asked.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    /// In a few words: `approve deploy on payments/prod`.
+    pub(super) what: &'a str,
+    /// What will be signed, in full. A window of its own shows it again.
+    pub(super) statement: &'a str,
+}
 
 /// One way to get a PIN, settled before the card is opened.
 #[derive(Debug)]
@@ -34,7 +46,7 @@ impl PinSource {
     pub(super) fn pin(
         &mut self,
         request: &PinRequest<'_>,
-        what: &str,
+        shown: &Shown<'_>,
         terminal: Option<&Terminal>,
         cancel: &Arc<AtomicBool>,
     ) -> Result<Option<PinEntry>, CardError> {
@@ -45,10 +57,10 @@ impl PinSource {
                 Err(CardError::NoPin { why: "nobody may be asked, and --pin-fd was not given".into() })
             }
             Self::Terminal => match terminal {
-                Some(terminal) => at_terminal(terminal, request),
+                Some(terminal) => at_terminal(terminal, request, shown),
                 None => Err(CardError::NoPin { why: "there is no terminal".into() }),
             },
-            Self::Pinentry => with_pinentry(request, what, cancel),
+            Self::Pinentry => with_pinentry(request, shown, cancel),
         }
     }
 }
@@ -62,11 +74,15 @@ fn tries(token: &TokenInfo) -> String {
     }
 }
 
-fn at_terminal(terminal: &Terminal, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
+fn at_terminal(
+    terminal: &Terminal,
+    request: &PinRequest<'_>,
+    shown: &Shown<'_>,
+) -> Result<Option<PinEntry>, CardError> {
     if let Some(refused) = request.refused {
         terminal.say(&format!("{refused}\n"));
     }
-    let prompt = format!("PIN of token {}{}: ", request.token.ident, tries(request.token));
+    let prompt = format!("PIN of token {} to {}{}: ", request.token.ident, shown.what, tries(request.token));
     loop {
         match terminal.ask_secret(&prompt) {
             Ok(Typed::Line(line)) if line.is_empty() => return Ok(None),
@@ -85,11 +101,17 @@ fn at_terminal(terminal: &Terminal, request: &PinRequest<'_>) -> Result<Option<P
 /// Asks through pinentry, in a thread, since it cannot be interrupted; it ends with our pipe to it.
 fn with_pinentry(
     request: &PinRequest<'_>,
-    what: &str,
+    shown: &Shown<'_>,
     cancel: &AtomicBool,
 ) -> Result<Option<PinEntry>, CardError> {
-    let description =
-        format!("Touchgate: {what}\nPIN of token {}{}", request.token.ident, tries(request.token));
+    let description = format!(
+        "{}
+PIN of token {} to {}{}",
+        shown.statement,
+        request.token.ident,
+        shown.what,
+        tries(request.token)
+    );
     let refused = request.refused.map(ToString::to_string);
     let (answer, asked) = mpsc::channel();
     thread::spawn(move || {
@@ -126,12 +148,44 @@ fn with_pinentry(
     }
 }
 
-/// Reads the PIN that a script hands over at descriptor `number`.
+/// Reads the PIN that a script hands over through the pipe at descriptor `number`: the first line.
 ///
 /// # Errors
-/// [`CardError::NoPin`], [`CardError::PinTooShort`], [`CardError::PinTooLong`].
-pub(super) fn from_descriptor(number: u32) -> Result<PinSource, CardError> {
-    Pin::from_fd(number).map(|pin| PinSource::Given(Some(pin)))
+/// [`CardError::NoPin`], [`CardError::Cancelled`], and the length errors of a PIN.
+pub(super) fn from_descriptor(number: u32, cancel: &AtomicBool) -> Result<Pin, CardError> {
+    let no_pin = |error: io::Error| {
+        let how =
+            format!("hand it over through a pipe, as in --pin-fd {number} {number}< <(pass show token)");
+        CardError::NoPin { why: format!("descriptor {number}: {error}; {how}") }
+    };
+    let pipe = place::inherited_pipe(number, false).map_err(no_pin)?;
+    Pin::from_reader(Patient { pipe, cancel }).map_err(|error| match error {
+        CardError::NoPin { .. } if cancel.load(Ordering::SeqCst) => {
+            CardError::Cancelled { waited: Duration::ZERO }
+        }
+        CardError::NoPin { why } => no_pin(io::Error::other(why)),
+        other => other,
+    })
+}
+
+/// A pipe that is waited for, but not longer than until the cancel flag is raised.
+struct Patient<'a> {
+    pipe: File,
+    cancel: &'a AtomicBool,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while !self.cancel.load(Ordering::SeqCst) {
+            let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
+            match poll(&mut fds, Some(&TICK)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return self.pipe.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::Error::other("interrupted"))
+    }
 }
 
 /// Whether standard error is a terminal, where lines may be rewritten.

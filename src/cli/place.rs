@@ -3,13 +3,15 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::challenge::TrustVersion;
 use crate::cli::report::Failure;
-use crate::trust::Trust;
-use crate::trust::versions::{check_pin, read_pin};
+use crate::trust::versions::{digest, read_pin};
+use crate::trust::{self, Trust, TrustError};
 
 /// The machine's own configuration.
 const SYSTEM: &str = "/etc/touchgate";
@@ -39,10 +41,11 @@ pub(super) fn personal() -> Result<PathBuf, Failure> {
     Ok(home.ok_or_else(missing)?.join(".config/touchgate"))
 }
 
-/// Loads trust: the directory that was named, else the person's, else the machine's.
+/// Loads trust: the directory that was named, else the person's, else the machine's. Every pin that is
+/// set binds, whatever was named.
 ///
 /// # Errors
-/// If there is none, if it does not load, if the pin says otherwise, or without a pin unless `unpinned`.
+/// If there is none, if it does not load, if a pin says otherwise, or without a pin unless `unpinned`.
 pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Failure> {
     let places = [personal()?, PathBuf::from(SYSTEM)];
     let directory = match named {
@@ -56,37 +59,60 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
             found.ok_or_else(missing)?
         }
     };
-    let trust = Trust::load(&directory).map_err(|error| {
-        let hint = format!("mend {}, or restore the version that was signed", directory.display());
+    let bad = |error: TrustError| {
+        let hint = format!("mend {}, or restore the version that was pinned", directory.display());
         Failure::failed("bad-trust", error.to_string()).hint(hint)
-    })?;
-    let pin = places.iter().map(|place| place.join("pin")).find(|pin| exists(pin));
-    let pinned = pin.is_some();
-    match pin {
-        Some(path) => {
-            let pin = load_pin(&path)?;
-            check_pin(trust.version, pin).map_err(|_| {
-                Failure::failed("trust-pin-differs", "trust is not the version that was pinned")
-                    .fact("pinned", pin.to_string())
-                    .fact("found", trust.version.to_string())
-                    .hint(format!(
-                        "if you changed {} yourself, pin it again by writing the found line to {}",
-                        directory.display(),
-                        path.display()
-                    ))
-            })?;
-        }
-        None if unpinned => {}
-        None => {
-            return Err(Failure::failed("no-trust-pin", format!("nothing pins the trust in {}", directory.display()))
-                .fact("found", trust.version.to_string())
-                .hint("compare it with an administrator's and write it to ~/.config/touchgate/pin, or pass --unpinned for this once"));
-        }
+    };
+    let files = trust::read_directory(&directory).map_err(bad)?;
+    let mut pins = Vec::new();
+    for path in places.iter().map(|place| place.join("pin")).filter(|pin| exists(pin)) {
+        pins.push((load_pin(&path)?, path));
     }
-    Ok(Chosen { trust, directory, pinned })
+    // Before anything in them is read: what a pin does not vouch for is not even parsed.
+    let digest = digest(&files);
+    if let Some((pin, path)) = pins.iter().find(|(pin, _)| pin.digest != digest) {
+        return Err(differs(*pin, path, &digest.to_string(), &directory));
+    }
+    let trust = Trust::from_files(&files).map_err(bad)?;
+    if let Some((pin, path)) = pins.iter().find(|(pin, _)| *pin != trust.version) {
+        return Err(differs(*pin, path, &trust.version.to_string(), &directory));
+    }
+    if pins.is_empty() && !unpinned {
+        let directory = directory.display();
+        return Err(Failure::failed("no-trust-pin", format!("nothing pins the trust in {directory}"))
+            .fact("found", trust.version.to_string())
+            .hint("compare it with an administrator's and write it to ~/.config/touchgate/pin, or pass --unpinned for this once"));
+    }
+    Ok(Chosen { trust, directory, pinned: !pins.is_empty() })
+}
+
+fn differs(pin: TrustVersion, path: &Path, found: &str, directory: &Path) -> Failure {
+    Failure::failed("trust-pin-differs", "trust is not the version that was pinned")
+        .fact("pinned", pin.to_string())
+        .fact("found", found)
+        .hint(format!(
+            "if you changed {} yourself, pin it again: write its version's number and this digest to {}",
+            directory.display(),
+            path.display()
+        ))
+}
+
+/// What others may write, they may also turn into their own.
+fn check_owner(path: &Path) -> Result<(), Failure> {
+    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() != own && found.uid() != 0 || found.mode() & 0o022 != 0 {
+        let path = path.display();
+        return Err(Failure::failed("unsafe-permissions", format!("{path} can be changed by other users"))
+            .hint(format!("chmod go-w {path}, and see that it is yours")));
+    }
+    Ok(())
 }
 
 fn load_pin(path: &Path) -> Result<TrustVersion, Failure> {
+    for path in [path.parent().unwrap_or(path), path] {
+        check_owner(path)?;
+    }
     let bytes = read_bounded(path, MAX_PIN).map_err(|error| unreadable(path, &error))?;
     let hint = "it holds a version's number and digest in one line";
     read_pin(&bytes)
@@ -106,6 +132,17 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_all(fs::File::open(path)?, most)
 }
 
+/// A file that could not be written, as a failure.
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            "nothing is overwritten; move what stands there, or name another place"
+        }
+        _ => "check the path and who may write there",
+    };
+    Failure::failed("write", format!("{}: {error}", path.display())).hint(hint)
+}
+
 /// Reads `source` to its end, if that comes within `most` bytes.
 ///
 /// # Errors
@@ -122,6 +159,7 @@ pub(super) fn read_all(source: impl io::Read, most: u64) -> io::Result<Vec<u8>> 
 /// A file that could not be read, as a failure.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed("unreadable", format!("{}: {error}", path.display()))
+        .hint("check the path and who may read it")
 }
 
 /// Writes a file that must not exist yet, whole or not at all, readable by its owner and group as the umask says.
@@ -138,10 +176,19 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens an inherited descriptor for writing.
+/// Opens the pipe that was inherited at descriptor `number`, to read or to write.
+///
+/// Only pipes: of a file, the command that is started later would inherit the other end of what is
+/// read or written here. Reading does not wait.
 ///
 /// # Errors
-/// If there is no such descriptor, or it cannot be written to.
-pub(super) fn descriptor(number: u32) -> io::Result<fs::File> {
-    fs::OpenOptions::new().append(true).custom_flags(0).open(format!("/proc/self/fd/{number}"))
+/// If there is no such descriptor, it may not be opened, or it is no pipe.
+pub(super) fn inherited_pipe(number: u32, write: bool) -> io::Result<fs::File> {
+    let no_wait = if write { OFlags::empty() } else { OFlags::NONBLOCK };
+    let flags = i32::try_from(no_wait.bits()).unwrap_or_default();
+    let path = format!("/proc/self/fd/{number}");
+    if !fs::metadata(&path)?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a pipe"));
+    }
+    fs::OpenOptions::new().read(!write).write(write).custom_flags(flags).open(path)
 }

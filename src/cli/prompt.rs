@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 const MAX_LINE: usize = 256;
 
 /// How often a raised cancel flag is noticed.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+pub(super) const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// The terminal that the person sits at.
 #[derive(Debug)]

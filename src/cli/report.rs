@@ -62,8 +62,8 @@ pub(super) mod exit {
 /// A result: text for people, fields for machines.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// In one word.
-    pub verdict: Verdict,
+    /// In one word, if something was decided.
+    pub verdict: Option<Verdict>,
     /// For people: whole lines, the first of which says it all.
     pub text: String,
     /// For machines, beside the verdict.
@@ -73,9 +73,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A result that is a yes, or simply done.
+    /// Something that was done or looked up.
     pub(super) fn done(text: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Approved, text: text.into(), fields: Map::new(), exit: exit::YES }
+        Self { verdict: None, text: text.into(), fields: Map::new(), exit: exit::YES }
+    }
+
+    /// Something that was decided.
+    pub(super) fn decided(verdict: Verdict, text: impl Into<String>) -> Self {
+        Self { verdict: Some(verdict), ..Self::done(text) }
     }
 
     /// The same with one field more.
@@ -87,7 +92,9 @@ impl Report {
     /// The one JSON object.
     pub(super) fn json(&self) -> Value {
         let mut object = Map::new();
-        object.insert("verdict".into(), json!(self.verdict.word()));
+        if let Some(verdict) = self.verdict {
+            object.insert("verdict".into(), json!(verdict.word()));
+        }
         object.extend(self.fields.clone());
         Value::Object(object)
     }
@@ -174,12 +181,15 @@ impl Failure {
             Verdict::Rejected => format!("rejected ({}): ", self.code),
             _ => String::new(),
         };
-        let mut text = format!("error: {head}{}\n", printable(&self.message));
+        // Line by line, since a parser's message shows the place below itself; only the first line of
+        // a part may stand where ours stand.
+        let part = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n    ");
+        let mut text = format!("error: {head}{}\n", part(&self.message));
         for (name, fact) in &self.facts {
-            text.push_str(&format!("  {name:<9} {}\n", printable(fact)));
+            text.push_str(&format!("  {name:<9} {}\n", part(fact)));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {}\n", printable(hint)));
+            text.push_str(&format!("hint: {}\n", part(hint)));
         }
         text
     }
@@ -193,6 +203,11 @@ impl Failure {
             io::stderr().write_all(self.text().as_bytes())
         };
     }
+}
+
+/// Writes to standard error. With that gone there is nobody to tell, and nothing else depends on it.
+pub(super) fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// What a command ends with.
@@ -215,7 +230,6 @@ pub(super) fn finish(outcome: &Outcome, json: bool) -> ExitCode {
 /// Text from outside, with everything escaped that could move a terminal's cursor or turn its text.
 pub(super) fn printable(text: &str) -> String {
     let escape = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
         c if c.is_control() || is_invisible(c) => c.escape_unicode().to_string(),
         c => c.to_string(),
     };

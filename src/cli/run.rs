@@ -1,20 +1,27 @@
 //! `run`: ask, approve at this machine's own token, verify, and only then become the command.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::report::{Failure, Report, Verdict, exit};
+use crate::card::CardError;
+use crate::challenge::Challenge;
+use crate::cli::commit::{self, Checkout};
+use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, place};
 use crate::request::{Parameters, command_value};
 use crate::statement::Decision;
 use crate::text::Text;
+use crate::trust::policy::Rule;
 use crate::trust::quorum::{self, QuorumMet};
 use crate::unix_time::UnixTime;
 use crate::verify::{self, Against, OpenRequests, Verified};
@@ -52,10 +59,8 @@ pub(super) fn main(common: &Common, arguments: &Arguments) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(exit::RUN_OFFSET + exit::FAILED),
         },
-        Ok(Passed::Approved(met)) => {
-            let failure = start(arguments, &met);
-            failed(common, arguments, &failure)
-        }
+        // The verdict was written before the start: one object, whatever becomes of the command.
+        Ok(Passed::Approved(met)) => stopped(common, &start(arguments, &met)),
         Err(failure) => failed(common, arguments, &failure),
     }
 }
@@ -63,6 +68,10 @@ pub(super) fn main(common: &Common, arguments: &Arguments) -> ExitCode {
 fn failed(common: &Common, arguments: &Arguments, failure: &Failure) -> ExitCode {
     // The descriptor is a copy of what the exit code says; if it is gone, that must do.
     let _ = status(arguments, &failure.json());
+    stopped(common, failure)
+}
+
+fn stopped(common: &Common, failure: &Failure) -> ExitCode {
     failure.print(common.json);
     match failure.exit {
         exit::INTERRUPTED => ExitCode::from(exit::INTERRUPTED),
@@ -77,36 +86,27 @@ enum Passed {
 
 /// Everything before the command may start. Every error leaves it unstarted.
 fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
+    // First of all: a PIN that lies in a pipe must not be inherited by the programs that are asked below.
+    let mut desk = Desk::new(common, arguments.pin_fd)?;
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let commit = ask::clean_commit();
-    let request = arguments.asked.request(known(arguments, commit.as_deref())?)?;
+    let program = Path::new(arguments.command.first().map_or(OsStr::new(""), OsString::as_os_str));
+    let checkout = commit::checked_out(program);
+    let request = arguments.asked.request(known(arguments, &checkout)?)?;
     let (challenge, rule) = ask::issue(&chosen, request)?;
     if arguments.dry_run {
-        let need = rule
-            .need
-            .iter()
-            .map(|need| format!("{} from {}", need.count, need.from))
-            .collect::<Vec<_>>()
-            .join(" and ");
-        let text = format!(
-            "{}\nneeds: {need}, tier {}, within {}\nnothing was asked and nothing was run",
-            challenge.to_text(),
-            rule.tier,
-            work::in_words(rule.answer_within)
-        );
-        return Ok(Passed::Explained(
-            Report { verdict: Verdict::Pending, ..Report::done(text) }.with("challenge", challenge.to_text()),
-        ));
+        return Ok(Passed::Explained(explained(&challenge, rule)));
     }
-    if commit.is_none() {
-        eprintln!("note: {} is not a clean git tree, so no commit is stated", ask::working_directory());
+    check_alone(rule)?;
+    if let Checkout::Unstated(why) = &checkout {
+        say(&format!("note: no commit is stated: {why}\n"));
     }
     let mut requests = OpenRequests::default();
     requests.open(challenge.clone());
-    let mut desk = Desk::new(common, arguments.pin_fd)?;
     let mut token = work::find_token(common, &desk.patience(challenge.expires))?;
+    work::check_touch(token.info(), &chosen.trust)?;
     let cert = work::certificate(token.info(), Some(&chosen.trust), None)?;
     let statement = challenge.clone().decided(Decision::Approve);
+    show_digested(&desk, arguments, &challenge);
     work::show_statement(&desk, &statement);
     let response = work::sign(&mut desk, &mut token, &cert, &statement)?;
     let code = challenge.id.short_code();
@@ -123,30 +123,76 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
             });
         }
     };
-    eprintln!(
-        "approved: {code}, {} on {}, by {} (token {}, {})",
+    say(&format!(
+        "approved: {code}, {} on {}, by {} (token {}, {})\n",
         challenge.request.action,
         challenge.request.resource,
         approval.person(),
         approval.serial(),
         approval.tier()
-    );
+    ));
     let met = quorum::decide(&chosen.trust, rule, &challenge, vec![approval])?;
-    if ask::clean_commit() != commit {
+    if commit::checked_out(program) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));
+    }
+    // Last of all: whoever interrupted meanwhile does not want the command.
+    if desk.cancel.load(Ordering::SeqCst) {
+        return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
     }
     Ok(Passed::Approved(Box::new(met)))
 }
 
+fn explained(challenge: &Challenge, rule: &Rule) -> Report {
+    let need: Vec<String> =
+        rule.need.iter().map(|need| format!("{} from {}", need.count, need.from)).collect();
+    let text = format!(
+        "{}\nneeds: {}, tier {}, within {}\nnothing was asked and nothing was run",
+        challenge.to_text(),
+        need.join(" and "),
+        rule.tier,
+        work::in_words(rule.answer_within)
+    );
+    Report::decided(Verdict::Pending, text).with("code", "dry-run").with("challenge", challenge.to_text())
+}
+
+/// Says before anybody is asked that one token cannot be enough.
+fn check_alone(rule: &Rule) -> Result<(), Failure> {
+    let slots: u32 = rule.need.iter().map(|need| need.count).sum();
+    if slots == 1 {
+        return Ok(());
+    }
+    let from: Vec<String> =
+        rule.need.iter().map(|need| format!("{} from {}", need.count, need.from)).collect();
+    Err(Failure::failed("quorum", format!("the rule needs {slots} approvals: {}", from.join(" and ")))
+        .hint("`run` cannot collect approvals of several people yet; use a rule with one"))
+}
+
+/// Shows a command line that is too long to be signed as it is: apart, for it is not in the statement.
+fn show_digested(desk: &Desk, arguments: &Arguments, challenge: &Challenge) {
+    let digested = challenge
+        .request
+        .parameters
+        .iter()
+        .any(|(name, value)| name.as_str() == "command" && value.as_str().starts_with("sha256:"));
+    if digested {
+        let words: String = arguments
+            .command
+            .iter()
+            .map(|word| format!("  {}\n", printable(&word.to_string_lossy())))
+            .collect();
+        desk.show(&format!("not signed itself, but by its digest, param.command below:\n{words}"));
+    }
+}
+
 /// What `run` itself knows of the request: the command line, and the commit of a clean tree.
-fn known(arguments: &Arguments, commit: Option<&str>) -> Result<Parameters, Failure> {
+fn known(arguments: &Arguments, checkout: &Checkout) -> Result<Parameters, Failure> {
     let argv: Vec<&[u8]> = arguments.command.iter().map(|argument| argument.as_bytes()).collect();
     let invalid = |error: crate::text::TextError| Failure::usage(format!("the command: {error}"));
     let name = |name: &str| name.parse().map_err(|error| Failure::usage(format!("{error}")));
     let mut parameters = Parameters::from([(name("command")?, command_value(&argv).map_err(invalid)?)]);
-    if let Some(commit) = commit {
-        parameters.insert(name("commit")?, Text::new(commit).map_err(invalid)?);
+    if let Checkout::Commit(commit) = checkout {
+        parameters.insert(name("commit")?, Text::new(commit.as_str()).map_err(invalid)?);
     }
     Ok(parameters)
 }
@@ -156,24 +202,25 @@ fn known(arguments: &Arguments, commit: Option<&str>) -> Result<Parameters, Fail
 fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
     let approvals = met.approvals().iter().map(|approval| approval.person().to_owned()).collect::<Vec<_>>();
     let challenge = met.challenge();
-    let report = Report::done("")
+    let report = Report::decided(Verdict::Approved, "")
         .with("request", challenge.id.to_string())
         .with("approved_by", approvals)
         .with("statement", challenge.to_text());
     if let Err(error) = status(arguments, &report.json()) {
-        return Failure::failed("status-fd", format!("the verdict could not be written: {error}"));
+        return Failure::failed("status-fd", format!("the verdict could not be written: {error}"))
+            .hint("--status-fd takes a pipe");
     }
     let Some((program, rest)) = arguments.command.split_first() else {
         return Failure::usage("no command");
     };
     let error = Command::new(program).args(rest).exec();
-    Failure::failed("not-started", format!("{}: {error}", program.to_string_lossy()))
+    Failure::failed("not-started", format!("{}: {error}", printable(&program.to_string_lossy())))
         .hint("it was approved but could not be started; check its path and its x permission")
 }
 
 fn status(arguments: &Arguments, object: &Value) -> std::io::Result<()> {
     match arguments.status_fd {
-        Some(number) => place::descriptor(number)?.write_all(format!("{object}\n").as_bytes()),
+        Some(number) => place::inherited_pipe(number, true)?.write_all(format!("{object}\n").as_bytes()),
         None => Ok(()),
     }
 }

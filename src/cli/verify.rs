@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::challenge::Challenge;
 use crate::cli::place::{self, Chosen};
-use crate::cli::report::{Failure, Outcome, Report, Verdict, exit};
+use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
 use crate::cli::{Common, failure, read_input};
 use crate::response::{MAX_RESPONSE, MAX_SIGNATURE, Response, ResponseError};
 use crate::statement::{MAX_STATEMENT, Statement};
@@ -38,7 +38,7 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
     let mut requests = OpenRequests::default();
     let mut against_request = false;
     if let Some(path) = &arguments.request {
-        let bytes = read_input(path, MAX_STATEMENT + 1)?;
+        let bytes = read_input(path, MAX_STATEMENT)?;
         let bad = |error: crate::statement::StatementError| {
             Failure::failed(error.code(), format!("{}: {error}", path.display()))
         };
@@ -63,7 +63,7 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
 }
 
 fn one(path: &Path, chosen: &Chosen, against: Against<'_>) -> Outcome {
-    let name = path.display().to_string();
+    let name = printable(&path.display().to_string());
     let response = read_response(path)?;
     let unchecked: &[Unchecked] = match against {
         Against::Alone => &Unchecked::ALONE,
@@ -80,7 +80,7 @@ fn one(path: &Path, chosen: &Chosen, against: Against<'_>) -> Outcome {
                 approval.tier(),
                 approval.signed_at(),
             ));
-            Report::done(text)
+            Report::decided(Verdict::Approved, text)
                 .with("person", approval.person())
                 .with("serial", approval.serial())
                 .with("key", approval.key().to_hex())
@@ -98,7 +98,7 @@ fn one(path: &Path, chosen: &Chosen, against: Against<'_>) -> Outcome {
                 refusal.tier(),
                 refusal.signed_at(),
             ));
-            Report { verdict: Verdict::Refused, exit: exit::NO, ..Report::done(text) }
+            Report { exit: exit::NO, ..Report::decided(Verdict::Refused, text) }
                 .with("code", "refused")
                 .with("person", refusal.person())
                 .with("because", refusal.because().map(ToString::to_string))
@@ -136,7 +136,7 @@ fn words(unchecked: Unchecked) -> &'static str {
 
 /// An approval file, or a statement and its detached signature beside it.
 fn read_response(path: &Path) -> Result<Response, Failure> {
-    let bytes = read_input(path, MAX_RESPONSE + 1)?;
+    let bytes = read_input(path, MAX_RESPONSE)?;
     let name = path.display().to_string();
     match Response::parse(&bytes) {
         Ok(response) => Ok(response),
@@ -158,7 +158,7 @@ fn read_response(path: &Path) -> Result<Response, Failure> {
                 return Err(refused(ResponseError::NoSignature.code(), missing)
                     .hint(format!("put the detached signature into {name}.asc")));
             };
-            let signature = read_input(&signature, MAX_SIGNATURE + 1)?;
+            let signature = read_input(&signature, MAX_SIGNATURE)?;
             Ok(Response { statement: bytes, signature })
         }
     }

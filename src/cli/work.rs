@@ -1,6 +1,6 @@
 //! One decision at the card: show the statement, find token and key, ask for PIN and touch, sign.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,9 +13,9 @@ use crate::card::{
     TouchNeed, Waiting,
 };
 use crate::cli::Common;
-use crate::cli::pin::{self, PinSource};
+use crate::cli::pin::{self, PinSource, Shown};
 use crate::cli::prompt::{Terminal, Typed};
-use crate::cli::report::Failure;
+use crate::cli::report::{Failure, say};
 use crate::response::Response;
 use crate::sign;
 use crate::statement::Statement;
@@ -52,7 +52,7 @@ impl Desk {
         }
         let terminal = if common.no_input { None } else { Terminal::open(Arc::clone(&cancel)) };
         let source = match (pin_fd, &terminal) {
-            (Some(number), _) => pin::from_descriptor(number)?,
+            (Some(number), _) => PinSource::Given(Some(pin::from_descriptor(number, &cancel)?)),
             (None, Some(_)) => PinSource::Terminal,
             (None, None) if common.no_input => PinSource::Nobody,
             (None, None) => PinSource::Pinentry,
@@ -64,7 +64,7 @@ impl Desk {
     pub(super) fn show(&self, text: &str) {
         match &self.terminal {
             Some(terminal) => terminal.say(text),
-            None => eprint!("{text}"),
+            None => say(text),
         }
     }
 
@@ -85,7 +85,7 @@ pub(super) fn patient() -> Arc<Waiting> {
     let said = AtomicBool::new(false);
     Arc::new(move |doing, waited, left| {
         if waited >= LONG_ENOUGH_TO_WONDER && !said.swap(true, Ordering::SeqCst) {
-            eprintln!("{doing}, for {} at most", in_words(left));
+            say(&format!("{doing}, for {} at most\n", in_words(left)));
         }
     })
 }
@@ -97,7 +97,7 @@ pub(super) fn patient() -> Arc<Waiting> {
 pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, Failure> {
     let token = select::open(common.card_path, common.card, patience)?;
     if token.route() == Route::Scdaemon {
-        eprintln!("note: scdaemon holds the card; going through it");
+        say("note: scdaemon holds the card; going through it\n");
     }
     Ok(token)
 }
@@ -138,7 +138,9 @@ pub(super) fn certificate(
 
 /// What gpg's keyring has under this fingerprint. No gpg, no key and a failing gpg are all nothing.
 fn from_gpg(fingerprint: &str) -> Option<Cert> {
-    let output = Command::new("gpg").args(["--batch", "--no-tty", "--export", fingerprint]).output().ok()?;
+    let mut gpg = Command::new("gpg");
+    gpg.args(["--batch", "--no-tty", "--export", fingerprint]).stdin(Stdio::null());
+    let output = gpg.output().ok()?;
     if !output.status.success() || output.stdout.len() > MAX_EXPORT {
         return None;
     }
@@ -160,22 +162,38 @@ pub(super) fn sign(
     let key = sign::key_on_card(cert, token).ok_or(CardError::NoSignatureKey { ident })?;
     let request = &statement.challenge.request;
     let what = format!("{} {} on {}", statement.decision.word(), request.action, request.resource);
-    let mut person = AtDesk { desk, what, counting: false };
-    let mut signer = CardSigner::new(token, key, &mut person, patience)?;
     let text = statement.to_text();
+    let mut person = AtDesk { desk, what, statement: text.clone(), counting: false };
+    let mut signer = CardSigner::new(token, key, &mut person, patience)?;
     let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now())?;
     person.stop_counting();
     Ok(Response { statement: text.into_bytes(), signature })
 }
 
-/// Shows the statement, exactly as it will be signed.
+/// Shows the statement, exactly as it will be signed, every line behind a bar: what a narrow terminal
+/// wraps stands before the bar and cannot pass for a line of its own.
 pub(super) fn show_statement(desk: &Desk, statement: &Statement) {
-    let left = statement.challenge.expires.since(UnixTime::now());
-    desk.show(&format!(
-        "─── this is what you sign ───\n{}─── {} left to answer ───\n",
-        statement.to_text(),
-        in_words(left)
-    ));
+    let left = in_words(statement.challenge.expires.since(UnixTime::now()));
+    let lines: String = statement.to_text().lines().map(|line| format!("│ {line}\n")).collect();
+    desk.show(&format!("┌ this is what you sign\n{lines}└ {left} left to answer\n"));
+}
+
+/// Refuses to go on where the roster says that a key needs a touch and the token says that it does not.
+///
+/// # Errors
+/// Both sides of it.
+pub(super) fn check_touch(token: &TokenInfo, trust: &Trust) -> Result<(), Failure> {
+    let holder = token.signature_key.as_ref().and_then(|key| trust.roster.holder(&key.fingerprint));
+    match holder {
+        Some((person, enrolled)) if enrolled.touch_declared && token.touch.need() != TouchNeed::Always => {
+            let hint = "turn it on again: `ykman openpgp keys set-touch sig on`";
+            Err(Failure::failed("touch-off", format!("token {} signs without a touch", token.ident))
+                .fact("roster", format!("{}'s key needs a touch", person.name))
+                .fact("token", format!("touch policy {}", token.touch.word()))
+                .hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A duration as people say it: `14 min 3 s`, `6 d 2 h`.
@@ -193,6 +211,7 @@ pub(super) fn in_words(time: Duration) -> String {
 struct AtDesk<'a> {
     desk: &'a mut Desk,
     what: String,
+    statement: String,
     /// Whether the countdown stands on the last line.
     counting: bool,
 }
@@ -200,7 +219,7 @@ struct AtDesk<'a> {
 impl AtDesk<'_> {
     fn stop_counting(&mut self) {
         if self.counting {
-            eprintln!();
+            say("\n");
             self.counting = false;
         }
     }
@@ -209,11 +228,12 @@ impl AtDesk<'_> {
 impl Attendant for AtDesk<'_> {
     fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
         let Desk { source, terminal, cancel } = &mut *self.desk;
-        source.pin(request, &self.what, terminal.as_ref(), cancel)
+        let shown = Shown { what: &self.what, statement: &self.statement };
+        source.pin(request, &shown, terminal.as_ref(), cancel)
     }
 
     fn pinpad(&mut self, token: &TokenInfo) {
-        eprintln!("enter the PIN of token {} at the reader", token.ident);
+        say(&format!("enter the PIN of token {} at the reader to {}\n", token.ident, self.what));
     }
 
     fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
@@ -222,14 +242,14 @@ impl Attendant for AtDesk<'_> {
             TouchNeed::Perhaps => "if it blinks, touch token",
             TouchNeed::Never => return,
         };
-        eprintln!("{when} {} now to {}", token.ident, self.what);
+        say(&format!("{when} {} now to {}\n", token.ident, self.what));
     }
 
     fn waiting(&mut self, doing: Doing, waited: Duration, left: Duration) {
         if !pin::rewritable() || waited < Duration::from_secs(1) {
             return;
         }
-        eprint!("\r{doing}: {} s, {} left \u{8}", waited.as_secs(), in_words(left));
+        say(&format!("\r{doing}: {} s, {} left \u{8}", waited.as_secs(), in_words(left)));
         self.counting = true;
     }
 

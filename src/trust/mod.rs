@@ -29,6 +29,9 @@ pub const MAX_FILE: u64 = 1 << 20;
 /// The most files: two tokens each for five thousand people.
 pub const MAX_FILES: usize = 25_000;
 
+/// The most bytes in all of them: what five thousand people's ordinary certificates take.
+const MAX_TOTAL: usize = 256 << 20;
+
 /// The files of one version, by path below the directory, as they are hashed.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -194,14 +197,18 @@ fn toml_file<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result
 }
 
 /// Reads exactly policy.toml, people/* and tokens/*; everything else but `versions/` is an error.
-fn read_directory(directory: &Path) -> Result<Files, TrustError> {
+///
+/// # Errors
+/// [`TrustError::Stray`] and [`TrustError::Unreadable`].
+pub fn read_directory(directory: &Path) -> Result<Files, TrustError> {
     let mut files = Files::new();
+    let mut room = MAX_TOTAL;
     for (name, path, kind) in entries(directory)? {
         match name.as_str() {
-            "policy.toml" => read_file(&path, name, kind, &mut files)?,
+            "policy.toml" => read_file(&path, name, kind, &mut files, &mut room)?,
             "people" | "tokens" if kind.is_dir() => {
                 for (inner, path, kind) in entries(&path)? {
-                    read_file(&path, format!("{name}/{inner}"), kind, &mut files)?;
+                    read_file(&path, format!("{name}/{inner}"), kind, &mut files, &mut room)?;
                 }
             }
             "versions" if kind.is_dir() => {}
@@ -234,7 +241,13 @@ fn entries(directory: &Path) -> Result<Vec<(String, PathBuf, fs::FileType)>, Tru
     Ok(found)
 }
 
-fn read_file(path: &Path, name: String, kind: fs::FileType, files: &mut Files) -> Result<(), TrustError> {
+fn read_file(
+    path: &Path,
+    name: String,
+    kind: fs::FileType,
+    files: &mut Files,
+    room: &mut usize,
+) -> Result<(), TrustError> {
     if !kind.is_file() {
         return Err(TrustError::Stray { path: name, what: "is not a regular file" });
     }
@@ -248,6 +261,10 @@ fn read_file(path: &Path, name: String, kind: fs::FileType, files: &mut Files) -
     if bytes.len() as u64 > MAX_FILE {
         return Err(TrustError::Stray { path: name, what: "is larger than a mebibyte" });
     }
+    *room = room.checked_sub(bytes.len()).ok_or_else(|| TrustError::Stray {
+        path: name.clone(),
+        what: "is one too many: together the files are too large",
+    })?;
     files.insert(name, bytes);
     Ok(())
 }

@@ -40,42 +40,23 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     context.finish().as_ref().try_into().expect("SHA-256 yields 32 bytes")
 }
 
-/// Why trust that loads is not the trust to be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PinError {
-    /// The directory is not the pinned version.
-    #[error("trust is version {found}, the pin says {pinned}")]
-    Differs {
-        /// What the directory hashes to.
-        found: TrustVersion,
-        /// What was pinned.
-        pinned: TrustVersion,
-    },
-    /// The pin is not a number and a digest in one line.
-    #[error("the pin is not a version's number and digest in one line")]
-    Malformed,
-}
+/// The pin is not a number and a digest in one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pin is not a version's number and digest in one line")]
+pub struct NotAPin;
 
 /// Reads a pin: the one line that [`write_pin`] writes.
 ///
 /// # Errors
-/// [`PinError::Malformed`].
-pub fn read_pin(bytes: &[u8]) -> Result<TrustVersion, PinError> {
+/// [`NotAPin`].
+pub fn read_pin(bytes: &[u8]) -> Result<TrustVersion, NotAPin> {
     let line = std::str::from_utf8(bytes).ok().and_then(|text| text.strip_suffix('\n'));
-    line.and_then(|line| line.parse().ok()).ok_or(PinError::Malformed)
+    line.and_then(|line| line.parse().ok()).ok_or(NotAPin)
 }
 
 /// A pin as it lies in its file.
 pub fn write_pin(version: &TrustVersion) -> String {
     format!("{version}\n")
-}
-
-/// Whether `found` is what was pinned.
-///
-/// # Errors
-/// [`PinError::Differs`].
-pub fn check_pin(found: TrustVersion, pinned: TrustVersion) -> Result<(), PinError> {
-    if found == pinned { Ok(()) } else { Err(PinError::Differs { found, pinned }) }
 }
 
 #[cfg(test)]
@@ -124,7 +105,7 @@ mod tests {
         for bad in
             ["", "\n", "7\n", &version.to_string(), &format!("{version}\n\n"), &format!(" {version}\n")]
         {
-            assert_eq!(read_pin(bad.as_bytes()), Err(PinError::Malformed), "{bad:?}");
+            assert_eq!(read_pin(bad.as_bytes()), Err(NotAPin), "{bad:?}");
         }
     }
 }

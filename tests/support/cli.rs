@@ -88,7 +88,11 @@ impl Home {
     pub fn environment(&self, command: &mut Command) {
         command.env_clear().current_dir(self.work());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.path()).env("GNUPGHOME", self.gnupg()).env("LC_ALL", "C").env("TERM", "dumb");
+        command
+            .env("HOME", self.path())
+            .env("GNUPGHOME", self.gnupg())
+            .env("LC_ALL", "C")
+            .env("TERM", "dumb");
         // No configuration of git's but the tree's own.
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
     }
