@@ -1106,6 +1106,13 @@ fn keys() -> Vec<Draft> {
         )
         .by("judy"),
         draft(
+            "certificate-expired-over-subkey",
+            "The certificate expired, the signing subkey did not.",
+            certificate,
+            "certificate-expired",
+        )
+        .by("wanda"),
+        draft(
             "certificate-expired-since",
             "Good when it was signed, expired when it is judged.",
             certificate,
@@ -1129,6 +1136,13 @@ fn keys() -> Vec<Draft> {
         )
         .by("kim")
         .judged("alone"),
+        draft(
+            "certificate-revoked-over-subkey",
+            "The certificate is revoked, the signing subkey is not.",
+            certificate,
+            "certificate-revoked",
+        )
+        .by("xena"),
         draft(
             "certificate-revoked-subkey",
             "The signing subkey is revoked.",

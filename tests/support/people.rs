@@ -55,8 +55,10 @@ struct Person {
     /// Algorithm, whether flagged for signing (else authentication), whether it signs back.
     subkey: Option<(Algorithm, bool, bool)>,
     made: u64,
-    /// Days until the certificate, or the subkey if there is one, expires.
+    /// Days until the certificate, or only the subkey if there is one, expires.
     expires: Option<u64>,
+    /// Whether, of a certificate with a subkey, it is the primary key that expires and not the subkey.
+    primary_expires: bool,
     revoked: Revoked,
     hash: HashAlgorithm,
 }
@@ -71,6 +73,7 @@ const PLAIN: Person = Person {
     subkey: None,
     made: MADE,
     expires: None,
+    primary_expires: false,
     revoked: Revoked::No,
     hash: HashAlgorithm::SHA512,
 };
@@ -109,6 +112,8 @@ const PEOPLE: &[Person] = &[
     },
     // Expires on 2026-12-15.
     Person { name: "vera", serial: "1021", expires: Some(348), ..PLAIN },
+    Person { name: "wanda", serial: "1022", expires: Some(30), primary_expires: true, ..BY_SUBKEY },
+    Person { name: "xena", serial: "1023", revoked: Revoked::Certificate, ..BY_SUBKEY },
     // Nobody's record lists this one.
     Person { name: "mallory", serial: "", ..PLAIN },
 ];
@@ -278,10 +283,9 @@ impl Person {
             flags = flags.set_signing();
         }
         let binding = builder(SignatureType::PositiveCertification).set_key_flags(flags).unwrap();
-        let binding = match &self.subkey {
-            None => binding.set_key_validity_period(validity).unwrap(),
-            Some(_) => binding,
-        };
+        let whole = self.subkey.is_none() || self.primary_expires;
+        let (own, inner) = if whole { (validity, None) } else { (None, validity) };
+        let binding = binding.set_key_validity_period(own).unwrap();
         let binding = binding.sign_userid_binding(&mut signer, None, &user).unwrap();
         let mut packets: Vec<Packet> = vec![primary.clone().into(), user.into(), binding.into()];
         if let Some((algorithm, signs, signs_back)) = self.subkey {
@@ -289,7 +293,7 @@ impl Person {
             let flags = KeyFlags::empty();
             let flags = if signs { flags.set_signing() } else { flags.set_authentication() };
             let mut binding = builder(SignatureType::SubkeyBinding).set_key_flags(flags).unwrap();
-            binding = binding.set_key_validity_period(validity).unwrap();
+            binding = binding.set_key_validity_period(inner).unwrap();
             if signs_back {
                 let mut own = subkey.clone().into_keypair().unwrap();
                 let back = builder(SignatureType::PrimaryKeyBinding);
