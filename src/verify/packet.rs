@@ -154,11 +154,15 @@ fn shape(signature: Signature4) -> Result<Shaped, Rejection> {
     Ok(Shaped { signature, issuer, created })
 }
 
-/// Creation time and issuer may be critical, since everybody knows them. Nothing else may.
+/// What everybody knows and we act on may be critical: creation time, issuer and the signature's own
+/// expiry, which gpg makes critical (`default-sig-expire`). Nothing else may.
 fn check_critical(subpacket: &Subpacket) -> Result<(), Rejection> {
     let known = matches!(
         subpacket.tag(),
-        SubpacketTag::SignatureCreationTime | SubpacketTag::IssuerFingerprint | SubpacketTag::Issuer
+        SubpacketTag::SignatureCreationTime
+            | SubpacketTag::SignatureExpirationTime
+            | SubpacketTag::IssuerFingerprint
+            | SubpacketTag::Issuer
     );
     // A critical notation of ours is answered as what it is: not the notation that was asked for.
     let ours = matches!(subpacket.value(), SubpacketValue::NotationData(n) if n.name() == NOTATION_NAME);

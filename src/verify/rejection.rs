@@ -45,13 +45,13 @@ pub enum Rejection {
         /// The latest.
         to: UnixTime,
     },
-    /// A critical subpacket other than those that every signature here has.
+    /// A critical subpacket that is not acted on here.
     #[error("critical subpacket {tag}")]
     CriticalSubpacket {
         /// RFC 9580, section 5.2.3.7.
         tag: u8,
     },
-    /// A subpacket or the notation stands twice, or a second time in the unhashed area.
+    /// A subpacket, or a notation of somebody else, stands twice in the hashed area.
     #[error("subpacket {tag} stands twice")]
     DuplicateSubpacket {
         /// RFC 9580, section 5.2.3.7.

@@ -472,6 +472,13 @@ fn good() -> Vec<Draft> {
         .signed("2026-11-20T04:11:00Z")
         .hashed(subpacket(3, &61_u32.to_be_bytes())),
         draft(
+            "good-own-expiry-critical",
+            "A critical expiry, as gpg writes it.",
+            "Time",
+            "approved bob declared",
+        )
+        .hashed(subpacket(3 | 0x80, &3600_u32.to_be_bytes())),
+        draft(
             "good-own-expiry-never",
             "An expiry of zero seconds means none.",
             "Time",
@@ -789,13 +796,9 @@ fn areas() -> Vec<Draft> {
             "critical-subpacket",
         )
         .hashed(subpacket(20 | 0x80, &notation(0x80, b"note@example.org", b"hello"))),
-        draft(
-            "critical-expiry",
-            "Not even the signature's expiry may be critical.",
-            section,
-            "critical-subpacket",
-        )
-        .hashed(subpacket(3 | 0x80, &3600_u32.to_be_bytes())),
+        draft("critical-expiry-past", "A critical expiry is acted on as any.", section, "signature-expired")
+            .signed("2026-11-20T04:11:00Z")
+            .hashed(subpacket(3 | 0x80, &60_u32.to_be_bytes())),
         draft("duplicate-creation-time", "Two creation times.", section, "duplicate-subpacket")
             .hashed(creation_time(u32::try_from(seconds(NOW)).unwrap())),
         draft("duplicate-issuer-fingerprint", "Two issuers.", section, "duplicate-subpacket")
