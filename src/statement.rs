@@ -427,14 +427,18 @@ fn typed<T: FromStr>(value: &str) -> Result<T, FieldError>
 where
     FieldError: From<T::Err>,
 {
-    // Spacing is a rule of the lines, so it is named as such before the field's own grammar speaks.
-    if value.starts_with(' ') || value.ends_with(' ') || value.contains("  ") {
-        return Err(TextError::Spacing.into());
-    }
+    spaced(value)?;
     Ok(value.parse()?)
 }
 
+/// Spacing is a rule of the lines, so it is named as such before the field's own grammar speaks.
+fn spaced(value: &str) -> Result<(), TextError> {
+    let bad = value.starts_with(' ') || value.ends_with(' ') || value.contains("  ");
+    if bad { Err(TextError::Spacing) } else { Ok(()) }
+}
+
 fn mode(value: &str) -> Result<Mode, FieldError> {
+    spaced(value)?;
     if value == "break-glass" { Ok(Mode::BreakGlass) } else { Err(FieldError::Mode) }
 }
 
