@@ -5,6 +5,8 @@
 mod case;
 #[path = "verify/differential.rs"]
 mod differential;
+#[path = "verify/documents.rs"]
+mod documents;
 #[path = "verify/enrolment.rs"]
 mod enrolment;
 #[path = "verify/flips.rs"]
