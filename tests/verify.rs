@@ -7,12 +7,18 @@ mod case;
 mod differential;
 #[path = "verify/documents.rs"]
 mod documents;
+#[path = "support/draft.rs"]
+mod draft;
+#[path = "support/drafts/mod.rs"]
+mod drafts;
 #[path = "verify/enrolment.rs"]
 mod enrolment;
 #[path = "verify/flips.rs"]
 mod flips;
 #[path = "support/make_fixtures.rs"]
 mod make_fixtures;
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "verify/other_tools.rs"]
 mod other_tools;
 #[path = "support/packets.rs"]
