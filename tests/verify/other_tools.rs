@@ -50,7 +50,7 @@ struct Home(tempfile::TempDir);
 impl Home {
     fn new() -> Self {
         // Short, for the agent's socket lies in it.
-        let directory = tempfile::Builder::new().prefix("tg").tempdir_in("/tmp").unwrap();
+        let directory = tempfile::Builder::new().prefix("tg-verify-").tempdir_in("/tmp").unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
         Self(directory)
