@@ -12,6 +12,7 @@
 //! terminal: wait PIN of token         or at a terminal: what to wait for there and what to do then
 //! terminal: type 123456
 //! at touch: pull                      what happens when the card begins to wait
+//! statement: in full                  otherwise a well-formed statement stands as STATEMENT
 //!
 //! $ touchgate approve REQUEST         each command in a world of its own
 //! exit 5
@@ -38,7 +39,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use support::{PIN, Ran, SERIAL, Terminal, World, card_arguments, need, run, signal, start_with};
+use touchgate::statement::Statement;
+
+use support::{PIN, Ran, Running, SERIAL, Terminal, World, card_arguments, need, run, signal};
 
 /// More than there are processors: most of the time is spent waiting.
 const WORKERS: usize = 4;
@@ -87,7 +90,9 @@ fn hold(path: &Path) -> Option<String> {
         fs::write(path, played).unwrap();
         return None;
     }
-    Some(format!("expected\n{text}\nand got\n{played}"))
+    let same = text.lines().zip(played.lines()).take_while(|(a, b)| a == b).count();
+    let from = |text: &str| text.lines().skip(same).take(4).collect::<Vec<_>>().join("\n");
+    Some(format!("from line {} on expected\n{}\nand got\n{}", same + 1, from(&text), from(&played)))
 }
 
 #[derive(Default)]
@@ -100,6 +105,7 @@ struct Case {
     pin: Option<String>,
     terminal: Vec<(String, String)>,
     at_touch: Option<String>,
+    statement_in_full: bool,
     commands: Vec<String>,
 }
 
@@ -127,6 +133,7 @@ impl Case {
                     let (verb, rest) = value.split_once(' ').ok_or("wait, type, control or enter")?;
                     case.terminal.push((verb.to_owned(), rest.to_owned()));
                 }
+                "statement" => case.statement_in_full = value == "in full",
                 "at touch" => case.at_touch = Some(value.to_owned()),
                 _ => return Err(format!("what is {key:?}?")),
             }
@@ -162,10 +169,8 @@ impl Case {
             None => world.touchgate(arguments),
         };
         command.envs(changes.environment.iter().cloned());
-        let child = match (&terminal, &self.pin) {
-            (None, Some(pin)) => start_with(&mut command, pin),
-            _ => command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
-        };
+        let line_in = self.pin.as_deref().filter(|_| terminal.is_none());
+        let running = Running::start(&mut command, line_in);
         for (verb, rest) in &self.terminal {
             let terminal = terminal.as_mut().unwrap();
             match verb.as_str() {
@@ -180,13 +185,15 @@ impl Case {
         }
         if let Some(event) = &self.at_touch {
             world.tell("await-touch 120s");
+            running.wait_for_stderr("touch token");
             match event.as_str() {
                 "kill pcscd" => signal("KILL", world.stage.pcscd_pid()),
-                "interrupt" => signal("INT", child.id()),
+                "interrupt" => signal("INT", running.id()),
+                "Ctrl-C" => terminal.as_mut().unwrap().control(b'c'),
                 word => drop(world.tell(word)),
             }
         }
-        let ran = Ran::from(child.wait_with_output().unwrap());
+        let ran = running.finish();
         let screen = terminal.as_ref().map(Terminal::screen).unwrap_or_default();
         assert_eq!(world.exists(EVIDENCE), words.contains(&"run") && ran.code == 0, "{line}: {ran:#?}");
         self.assert_no_pin(&[&ran.out, &ran.err, &screen]);
@@ -199,7 +206,7 @@ impl Case {
             world.tell("insert");
         }
         world.assert_gpg_works();
-        written(&world, line, ran, screen)
+        self.written(&world, line, ran, screen)
     }
 
     /// The PINs that were typed are nowhere.
@@ -211,18 +218,41 @@ impl Case {
             assert!(!found, "{pin} stands in {texts:?}");
         }
     }
+
+    fn written(&self, world: &World, line: &str, ran: Ran, mut screen: String) -> String {
+        let (mut out, mut err) = (ran.out, ran.err);
+        assert_statement(&err);
+        assert_statement(&screen);
+        world.normal(&mut [&mut out, &mut err, &mut screen]);
+        if !self.statement_in_full {
+            fold_statement(&mut err);
+            fold_statement(&mut screen);
+        }
+        let mut text = format!("$ {line}\nexit {}\n", ran.code);
+        for (mark, part) in [("2|", err), ("1|", out), ("t|", screen)] {
+            for line in part.lines() {
+                writeln!(text, "{}", format!("{mark} {line}").trim_end()).unwrap();
+            }
+        }
+        text
+    }
 }
 
-fn written(world: &World, line: &str, ran: Ran, mut screen: String) -> String {
-    let (mut out, mut err) = (ran.out, ran.err);
-    world.normal(&mut [&mut out, &mut err, &mut screen]);
-    let mut text = format!("$ {line}\nexit {}\n", ran.code);
-    for (mark, part) in [("2|", err), ("1|", out), ("t|", screen)] {
-        for line in part.lines() {
-            writeln!(text, "{}", format!("{mark} {line}").trim_end()).unwrap();
-        }
-    }
-    text
+const STATEMENT_BEGINS: &str = "─── this is what you sign ───\n";
+
+/// What is shown for signing is a statement.
+fn assert_statement(text: &str) {
+    let text = text.replace('\r', "");
+    let Some((_, rest)) = text.split_once(STATEMENT_BEGINS) else { return };
+    let (statement, _) = rest.split_once("───").unwrap();
+    Statement::parse(statement.as_bytes()).unwrap();
+}
+
+/// Puts one word in its place.
+fn fold_statement(text: &mut String) {
+    let Some((before, rest)) = text.split_once(STATEMENT_BEGINS) else { return };
+    let (_, after) = rest.split_once("───").unwrap();
+    *text = format!("{before}{STATEMENT_BEGINS}STATEMENT\n───{after}");
 }
 
 /// What was done to the world before the command.

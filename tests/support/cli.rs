@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -325,6 +325,63 @@ pub fn start_with(command: &mut Command, line: &str) -> Child {
     child
 }
 
+/// A program whose outputs are read while it runs.
+pub struct Running {
+    child: Child,
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts it, with `line` on standard input if there is one.
+    pub fn start(command: &mut Command, line: Option<&str>) -> Self {
+        let mut child = match line {
+            Some(line) => start_with(command, line),
+            None => command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+        };
+        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let sinks = [Arc::<Mutex<Vec<u8>>>::default(), Arc::default()];
+        let (to_out, to_err) = (Arc::clone(&sinks[0]), Arc::clone(&sinks[1]));
+        let readers = vec![
+            std::thread::spawn(move || pour(&mut out, &to_out)),
+            std::thread::spawn(move || pour(&mut err, &to_err)),
+        ];
+        let [out, err] = sinks;
+        Self { child, out, err, readers }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
+    }
+
+    #[track_caller]
+    pub fn wait_for_stderr(&self, text: &str) {
+        wait_until(&format!("{text:?} is said"), || self.stderr().contains(text));
+    }
+
+    pub fn finish(mut self) -> Ran {
+        let status = self.child.wait().unwrap();
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        let take = |bytes: &Mutex<Vec<u8>>| std::mem::take(&mut *bytes.lock().unwrap());
+        Output { status, stdout: take(&self.out), stderr: take(&self.err) }.into()
+    }
+}
+
+fn pour(source: &mut dyn std::io::Read, sink: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    // Ends when the last holder of the other side has gone; a terminal says so with an error.
+    while let Ok(length @ 1..) = source.read(&mut buffer) {
+        sink.lock().unwrap().extend_from_slice(&buffer[..length]);
+    }
+}
+
 pub fn signal(name: &str, pid: u32) {
     run(Command::new("kill").args(["-s", name, &pid.to_string()])).succeeded();
 }
@@ -359,13 +416,7 @@ impl Terminal {
         let screen: Arc<Mutex<Vec<u8>>> = Arc::default();
         let master = File::from(master);
         let (mut source, sink) = (master.try_clone().unwrap(), Arc::clone(&screen));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // Ends with an error when the last holder of the other side has gone.
-            while let Ok(length @ 1..) = source.read(&mut buffer) {
-                sink.lock().unwrap().extend_from_slice(&buffer[..length]);
-            }
-        });
+        std::thread::spawn(move || pour(&mut source, &sink));
         Self { master, slave, path, screen, seen: 0 }
     }
 
