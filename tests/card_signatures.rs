@@ -16,7 +16,8 @@ use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::types::{HashAlgorithm, SignatureType};
 use sequoia_openpgp::{KeyHandle, Result};
 use touchgate::card::{CardSigner, TouchPolicy};
-use touchgate::sign::{self, NOTATION_NAME, NOTATION_VALUE};
+use touchgate::sign;
+use touchgate::verify::{NOTATION_NAME, NOTATION_VALUE};
 use virtual_openpgp_card::{Algorithm, Personality, VirtualCard};
 
 struct Known<'a>(&'a Cert);
