@@ -10,7 +10,7 @@ use ulid::Ulid;
 
 use crate::digest::Sha256Digest;
 use crate::request::{NameError, Request, name};
-use crate::statement::MAX_CHALLENGE;
+use crate::statement::{MAX_CHALLENGE, MAX_PARAMETERS};
 use crate::unix_time::UnixTime;
 
 name! {
@@ -159,7 +159,7 @@ impl Challenge {
     /// `randomness` must come from a cryptographic source and be used once.
     ///
     /// # Errors
-    /// [`TooLarge`] if the text would leave no room for a refusal with its reason.
+    /// [`TooLarge`] if there are too many parameters, or no room is left for a refusal with its reason.
     pub fn issue(
         request: Request,
         terms: Terms,
@@ -176,16 +176,24 @@ impl Challenge {
         let (audience, trust) = (terms.audience, terms.trust);
         let challenge = Self { audience, id, request, trust, nonce, issued: now, expires };
         let length = challenge.to_text().len();
-        if length > MAX_CHALLENGE { Err(TooLarge { length }) } else { Ok(challenge) }
+        let parameters = challenge.request.parameters.len();
+        if length > MAX_CHALLENGE || parameters > MAX_PARAMETERS {
+            return Err(TooLarge { length, parameters });
+        }
+        Ok(challenge)
     }
 }
 
 /// A request with too much text in it to be shown and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request takes {length} bytes, {MAX_CHALLENGE} are allowed")]
+#[error(
+    "the request takes {length} bytes with {parameters} parameters, {MAX_CHALLENGE} and {MAX_PARAMETERS} are allowed"
+)]
 pub struct TooLarge {
     /// How many bytes it would take.
     pub length: usize,
+    /// How many parameters it has.
+    pub parameters: usize,
 }
 
 #[cfg(test)]

@@ -155,7 +155,10 @@ pub enum Mode {
 /// [`TextError::Empty`] for no argument at all.
 pub fn command_value<A: AsRef<[u8]>>(argv: &[A]) -> Result<Text, TextError> {
     let words: Option<Vec<&str>> = argv.iter().map(|a| std::str::from_utf8(a.as_ref()).ok()).collect();
-    let quoted = words.map(|words| words.into_iter().map(quote).collect::<Vec<_>>().join(" "));
+    let quoted = words.map(|words| {
+        let quoted = words.iter().enumerate().map(|(at, word)| quote(word, at == 0));
+        quoted.collect::<Vec<_>>().join(" ")
+    });
     match quoted.map(Text::new) {
         Some(Err(TextError::Empty)) => Err(TextError::Empty),
         Some(Ok(text)) => Ok(text),
@@ -168,10 +171,13 @@ pub fn command_value<A: AsRef<[u8]>>(argv: &[A]) -> Result<Text, TextError> {
 
 /// One shell word: bare if every byte is safe, else in single quotes, a single quote as `'"'"'`.
 ///
-/// The colon is not safe, so no quoted command can look like the digest of another.
-fn quote(word: &str) -> String {
+/// The colon is not safe, so no quoted command can look like the digest of another. In the first word the
+/// equals sign is not either, or a program of that name would look like a variable that is set for the next.
+fn quote(word: &str, first: bool) -> String {
     let safe = |b: u8| {
-        b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/' | b'=' | b'@' | b'%' | b'+' | b',')
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'_' | b'-' | b'.' | b'/' | b'@' | b'%' | b'+' | b',')
+            || b == b'=' && !first
     };
     if !word.is_empty() && word.bytes().all(safe) {
         word.to_owned()
@@ -233,6 +239,7 @@ mod tests {
             "./deploy.sh --region eu"
         );
         assert_eq!(command_value(&["a b", "", "it's"]).unwrap().as_str(), r#"'a b' '' 'it'"'"'s'"#);
+        assert_eq!(command_value(&["A=b", "C=d"]).unwrap().as_str(), "'A=b' C=d");
         let digest = Sha256Digest::of(b"\xff\0x\0").to_string();
         assert_eq!(command_value(&[&b"\xff"[..], b"x"]).unwrap().as_str(), digest);
         assert_eq!(command_value(&[digest.as_str()]).unwrap().as_str(), format!("'{digest}'"));

@@ -28,6 +28,9 @@ use crate::unix_time::NotATime;
 /// The most bytes in a statement: what a person may be asked to read, about one page.
 pub const MAX_STATEMENT: usize = 4096;
 
+/// The most parameters in a statement: with the lines that always stand it still fits two small screens.
+pub const MAX_PARAMETERS: usize = 32;
+
 /// What a refusal may add to a challenge: `because: `, a value and the end of its line.
 const MAX_BECAUSE_LINE: usize = "because: ".len() + MAX_VALUE + 1;
 
@@ -146,6 +149,9 @@ pub enum StatementError {
         /// How many came.
         length: usize,
     },
+    /// More than [`MAX_PARAMETERS`] parameters.
+    #[error("more than {MAX_PARAMETERS} parameters")]
+    TooManyParameters,
     /// A line that the grammar does not know here.
     #[error("line {line} is unknown: {name:?}")]
     UnknownLine {
@@ -203,6 +209,7 @@ impl StatementError {
             Self::MisorderedLine { .. } => "misordered-line",
             Self::NotAscii { .. } => "not-ascii",
             Self::TooLarge { .. } => "statement-too-large",
+            Self::TooManyParameters => "too-many-parameters",
             Self::UnknownLine { .. } => "unknown-line",
         }
     }
@@ -389,6 +396,9 @@ impl<'a> Lines<'a> {
             let name = name.strip_prefix("param.").unwrap_or(name);
             let name = name.parse::<ParameterName>().map_err(|error| field(error.into()))?;
             parameters.insert(name, Text::parse(value).map_err(|error| field(error.into()))?);
+            if parameters.len() > MAX_PARAMETERS {
+                return Err(StatementError::TooManyParameters);
+            }
         }
         Ok(parameters)
     }

@@ -38,7 +38,7 @@ use touchgate::response::Response;
 use touchgate::statement::{Decision, Statement};
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Against, Ledger, OpenRequests, Verified, response};
+use touchgate::verify::{Ledger, OpenRequests, Verified, alone, response};
 
 /// A store that is there and cannot write.
 struct FullDisk(OpenRequests);
@@ -102,21 +102,31 @@ fn outcome(case: &Case) -> String {
     let trust = team();
     let now: UnixTime = case.header("now").parse().unwrap();
     let mut ledger = ledger_of(case, &answer);
-    let judged = match case.header("judged") {
-        "alone" => response(&answer, trust, Against::Alone, now),
-        "failing-ledger" => response(&answer, trust, Against::Ledger(&mut FullDisk(ledger)), now),
-        "ledger" => response(&answer, trust, Against::Ledger(&mut ledger), now),
+    let verified = match case.header("judged") {
+        "alone" => return outcome_alone(&answer, now),
+        "failing-ledger" => response(&answer, trust, &mut FullDisk(ledger), now),
+        "ledger" => response(&answer, trust, &mut ledger, now),
         "replay" => {
-            let first = response(&answer, trust, Against::Ledger(&mut ledger), now);
+            let first = response(&answer, trust, &mut ledger, now);
             assert!(first.is_ok(), "{}: the first time: {first:?}", case.name);
-            response(&answer, trust, Against::Ledger(&mut ledger), now)
+            response(&answer, trust, &mut ledger, now)
         }
-        "unknown" => response(&answer, trust, Against::Ledger(&mut OpenRequests::default()), now),
+        "unknown" => response(&answer, trust, &mut OpenRequests::default(), now),
         other => panic!("{}: judged {other:?}", case.name),
     };
-    match judged {
-        Ok(Verified::Approved(yes)) => format!("approved {} {}", yes.person(), yes.tier()),
-        Ok(Verified::Refused(no)) => format!("refused {} {}", no.person(), no.tier()),
+    match verified {
+        Ok(Verified::Approved(yes)) => format!("approved {} {}", yes.answer().person(), yes.answer().tier()),
+        Ok(Verified::Refused(no)) => format!("refused {} {}", no.answer().person(), no.answer().tier()),
+        Err(rejection) => rejection.code().to_owned(),
+    }
+}
+
+fn outcome_alone(response: &Response, now: UnixTime) -> String {
+    match alone(response, team(), now) {
+        Ok(answer) => {
+            let word = if *answer.decision() == Decision::Approve { "approved" } else { "refused" };
+            format!("{word} {} {}", answer.person(), answer.tier())
+        }
         Err(rejection) => rejection.code().to_owned(),
     }
 }
@@ -153,7 +163,7 @@ fn a_malformed_statement_is_answered_first() {
         let [(form, bytes)] = &case.sections[..] else { panic!("{}: not one section", case.name) };
         if form == "statement" && case.header("expect") != "ok" {
             let answer = Response { statement: bytes.clone(), signature: b"no signature".to_vec() };
-            let rejection = response(&answer, trust, Against::Alone, UnixTime::now()).unwrap_err();
+            let rejection = alone(&answer, trust, UnixTime::now()).unwrap_err();
             assert_eq!(rejection.code(), case.header("expect"), "{}", case.name);
         }
     }

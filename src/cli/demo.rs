@@ -29,7 +29,7 @@ use crate::trust::quorum;
 use crate::trust::versions::write_pin;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
-use crate::verify::{self, Against, OpenRequests, Rejection, Verified};
+use crate::verify::{self, OpenRequests, Rejection, Verified};
 
 /// The factory PIN of every OpenPGP card. The demo's card dies with the demo.
 const PIN: &str = "123456";
@@ -210,7 +210,7 @@ impl Story {
     }
 
     fn judge(&mut self, response: &Response) -> Result<Verified, Rejection> {
-        verify::response(response, &self.trust, Against::Ledger(&mut self.requests), UnixTime::now())
+        verify::response(response, &self.trust, &mut self.requests, UnixTime::now())
     }
 
     fn approve_and_run(&mut self) -> Result<(Challenge, Response), Failure> {
@@ -237,12 +237,11 @@ impl Story {
         };
         self.tell(&format!(
             "approved: {code}, by {} (token {}, {})",
-            approval.person(),
-            approval.serial(),
-            approval.tier()
+            approval.answer().person(),
+            approval.answer().serial(),
+            approval.answer().tier()
         ));
-        let rule = self.trust.admit(&challenge.request)?;
-        quorum::decide(&self.trust, rule, &challenge, vec![approval])?;
+        quorum::decide(&self.trust, &challenge, vec![approval], UnixTime::now())?;
         self.tell("\nOnly now the command runs:\n");
         let [program, rest @ ..] = DEPLOY;
         let output =

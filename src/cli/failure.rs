@@ -6,7 +6,7 @@ use crate::cli::report::{Failure, Verdict, exit};
 use crate::sign::SignError;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
-use crate::trust::quorum::QuorumOpen;
+use crate::trust::quorum::NotMet;
 use crate::verify::Rejection;
 
 impl From<CardError> for Failure {
@@ -102,11 +102,15 @@ impl From<NotAdmitted> for Failure {
     }
 }
 
-impl From<QuorumOpen> for Failure {
-    fn from(open: QuorumOpen) -> Self {
-        let verdict = Verdict::Pending;
-        Self { verdict, exit: exit::NO, ..Self::failed("quorum-open", open.to_string()) }
-            .hint("approvals of several people are not collected by `run` yet; use a rule with `@requester`")
+impl From<NotMet> for Failure {
+    fn from(error: NotMet) -> Self {
+        let code = match error {
+            NotMet::Expired { .. } => "expired",
+            NotMet::NotAdmitted(error) => return error.into(),
+            NotMet::Open { .. } => "quorum",
+            NotMet::OtherTrust { .. } => "trust-version",
+        };
+        Self::failed(code, error.to_string()).hint("ask again")
     }
 }
 

@@ -24,7 +24,7 @@ use crate::text::Text;
 use crate::trust::policy::Rule;
 use crate::trust::quorum::{self, QuorumMet};
 use crate::unix_time::UnixTime;
-use crate::verify::{self, Against, OpenRequests, Verified};
+use crate::verify::{self, OpenRequests, Verified};
 
 const EXAMPLE: &str = "\
 Example:
@@ -110,12 +110,11 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     work::show_statement(&desk, &statement);
     let response = work::sign(&mut desk, &mut token, &cert, &statement)?;
     let code = challenge.id.short_code();
-    let verified =
-        verify::response(&response, &chosen.trust, Against::Ledger(&mut requests), UnixTime::now());
+    let verified = verify::response(&response, &chosen.trust, &mut requests, UnixTime::now());
     let approval = match verified.map_err(|rejection| failure::rejected(&rejection, &code))? {
         Verified::Approved(approval) => approval,
         Verified::Refused(refusal) => {
-            let refused = format!("{} refused {code}", refusal.person());
+            let refused = format!("{} refused {code}", refusal.answer().person());
             return Err(Failure {
                 verdict: Verdict::Refused,
                 exit: exit::NO,
@@ -127,11 +126,11 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         "approved: {code}, {} on {}, by {} (token {}, {})\n",
         challenge.request.action,
         challenge.request.resource,
-        approval.person(),
-        approval.serial(),
-        approval.tier()
+        approval.answer().person(),
+        approval.answer().serial(),
+        approval.answer().tier()
     ));
-    let met = quorum::decide(&chosen.trust, rule, &challenge, vec![approval])?;
+    let met = quorum::decide(&chosen.trust, &challenge, vec![approval], UnixTime::now())?;
     if commit::checked_out(program) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));
@@ -200,7 +199,8 @@ fn known(arguments: &Arguments, checkout: &Checkout) -> Result<Parameters, Failu
 /// Replaces this process by the command: terminal, signals and exit code are then its own. Returns
 /// only if that failed.
 fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
-    let approvals = met.approvals().iter().map(|approval| approval.person().to_owned()).collect::<Vec<_>>();
+    let approvals =
+        met.approvals().iter().map(|approval| approval.answer().person().to_owned()).collect::<Vec<_>>();
     let challenge = met.challenge();
     let report = Report::decided(Verdict::Approved, "")
         .with("request", challenge.id.to_string())

@@ -10,9 +10,10 @@ use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
 use crate::cli::{Common, failure, read_input};
 use crate::response::{MAX_RESPONSE, MAX_SIGNATURE, Response, ResponseError};
-use crate::statement::{MAX_STATEMENT, Statement};
+use crate::statement::{Decision, MAX_STATEMENT, Statement, StatementError};
+use crate::text::Text;
 use crate::unix_time::UnixTime;
-use crate::verify::{self, Against, OpenRequests, Rejection, Unchecked, Verified};
+use crate::verify::{self, Answer, OpenRequests, Rejection, Unchecked, Verified};
 
 const EXAMPLE: &str = "\
 Example:
@@ -35,20 +36,20 @@ pub(super) struct Arguments {
 /// Judges every file; the worst result is the command's.
 pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let mut requests = OpenRequests::default();
-    let mut against_request = false;
+    let mut asked = None;
     if let Some(path) = &arguments.request {
         let bytes = read_input(path, MAX_STATEMENT)?;
-        let bad = |error: crate::statement::StatementError| {
+        let bad = |error: StatementError| {
             Failure::failed(error.code(), format!("{}: {error}", path.display()))
+                .hint("give the request as it was issued")
         };
+        let mut requests = OpenRequests::default();
         requests.open(Challenge::parse(&bytes).map_err(bad)?);
-        against_request = true;
+        asked = Some(requests);
     }
     let mut outcomes: Vec<Outcome> = Vec::new();
     for path in &arguments.files {
-        let against = if against_request { Against::Ledger(&mut requests) } else { Against::Alone };
-        outcomes.push(one(path, &chosen, against));
+        outcomes.push(one(path, &chosen, asked.as_mut()));
     }
     let worst = outcomes.iter().enumerate().rev().max_by_key(|(_, outcome)| match outcome {
         Ok(report) => report.exit,
@@ -62,72 +63,83 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
     worst
 }
 
-fn one(path: &Path, chosen: &Chosen, against: Against<'_>) -> Outcome {
+fn one(path: &Path, chosen: &Chosen, asked: Option<&mut OpenRequests>) -> Outcome {
     let name = printable(&path.display().to_string());
     let response = read_response(path)?;
-    let unchecked: &[Unchecked] = match against {
-        Against::Alone => &Unchecked::ALONE,
-        // A request's file says what was asked, not what was answered before.
-        Against::Ledger(_) => &[Unchecked::SingleUse],
+    let (trust, now) = (&chosen.trust, UnixTime::now());
+    // A request's file says what was asked, not what was answered before.
+    let unchecked: &[Unchecked] = if asked.is_some() { &[Unchecked::SingleUse] } else { &Unchecked::ALONE };
+    let judged = match asked {
+        None => verify::alone(&response, trust, now),
+        Some(requests) => verify::response(&response, trust, requests, now).map(|verified| match verified {
+            Verified::Approved(approval) => approval.answer().clone(),
+            Verified::Refused(refusal) => refusal.answer().clone(),
+        }),
     };
-    let verified = verify::response(&response, &chosen.trust, against, UnixTime::now());
-    let report = match verified.map_err(|rejection| failure::rejected(&rejection, &name))? {
-        Verified::Approved(approval) => {
-            let mut text = said("approved", &name, approval.challenge(), approval.person());
-            text.push_str(&signed(
-                &approval.key().to_hex(),
-                approval.serial(),
-                approval.tier(),
-                approval.signed_at(),
-            ));
-            Report::decided(Verdict::Approved, text)
-                .with("person", approval.person())
-                .with("serial", approval.serial())
-                .with("key", approval.key().to_hex())
-                .with("acr", approval.tier().acr())
-                .with("signed_at", approval.signed_at().to_string())
-        }
-        Verified::Refused(refusal) => {
-            let mut text = said("refused", &name, refusal.challenge(), refusal.person());
-            if let Some(because) = refusal.because() {
-                text.push_str(&format!("  because  {because}\n"));
-            }
-            text.push_str(&signed(
-                &refusal.key().to_hex(),
-                refusal.serial(),
-                refusal.tier(),
-                refusal.signed_at(),
-            ));
-            Report { exit: exit::NO, ..Report::decided(Verdict::Refused, text) }
-                .with("code", "refused")
-                .with("person", refusal.person())
-                .with("because", refusal.because().map(ToString::to_string))
-        }
+    let answer = judged.map_err(|rejection| failure::rejected(&rejection, &name))?;
+    let (verdict, word, exit, because) = match answer.decision() {
+        Decision::Approve => (Verdict::Approved, "approved", exit::YES, None),
+        Decision::Refuse { because } => (Verdict::Refused, "refused", exit::NO, because.as_ref()),
     };
     let open: Vec<&str> = unchecked.iter().map(|unchecked| words(*unchecked)).collect();
-    let pin = if chosen.pinned { "" } else { "\n  not pinned: this trust is whatever the directory says" };
-    let text = format!("{}  not checked: {}{pin}\n", report.text, open.join("; "));
+    let report = Report {
+        exit,
+        ..Report::decided(verdict, text(&name, word, &answer, because, &open, chosen.pinned))
+    };
+    let report = if verdict == Verdict::Refused { report.with("code", "refused") } else { report };
     let codes: Vec<&str> = unchecked.iter().map(|unchecked| unchecked.code()).collect();
-    Ok(Report { text, ..report }
+    Ok(report
         .with("file", name)
+        .with("request", answer.challenge().id.to_string())
+        .with("person", answer.person())
+        .with("because", because.map(ToString::to_string))
+        .with("serial", answer.serial())
+        .with("key", answer.key().to_hex())
+        .with("acr", answer.tier().acr())
+        .with("signed_at", answer.signed_at().to_string())
         .with("unchecked", json!(codes))
         .with("pinned", chosen.pinned))
 }
 
-fn said(word: &str, name: &str, challenge: &Challenge, person: &str) -> String {
-    let request = &challenge.request;
-    format!(
-        "{word}: {name}: {} on {}, by {person} for {}\n",
-        request.action, request.resource, request.requester
-    )
-}
-
-fn signed(key: &str, serial: &str, tier: verify::Tier, at: UnixTime) -> String {
-    format!("  signed   {at} by key {key} on token {serial}\n  evidence {tier} ({})\n", tier.acr())
+fn text(
+    name: &str,
+    word: &str,
+    answer: &Answer,
+    because: Option<&Text>,
+    open: &[&str],
+    pinned: bool,
+) -> String {
+    let request = &answer.challenge().request;
+    let mut text = format!(
+        "{word}: {name}: {} on {}, by {} for {}\n",
+        request.action,
+        request.resource,
+        answer.person(),
+        request.requester
+    );
+    if let Some(because) = because {
+        text.push_str(&format!("  because  {because}\n"));
+    }
+    text.push_str(&format!(
+        "  signed   {} by key {} on token {}\n  evidence {} ({})\n  not checked: {}\n",
+        answer.signed_at(),
+        answer.key().to_hex(),
+        answer.serial(),
+        answer.tier(),
+        answer.tier().acr(),
+        open.join("; ")
+    ));
+    if !pinned {
+        text.push_str("  not pinned: this trust is whatever the directory says\n");
+    }
+    text
 }
 
 fn words(unchecked: Unchecked) -> &'static str {
     match unchecked {
+        Unchecked::CertificateTime => {
+            "whether the certificate was valid when it was really signed (certificate-time)"
+        }
         Unchecked::Freshness => "whether it was answered in time (freshness)",
         Unchecked::Issued => "whether a verifier asked this (issued; pass --request)",
         Unchecked::SingleUse => "whether it was used before (single-use)",
@@ -165,5 +177,6 @@ fn read_response(path: &Path) -> Result<Response, Failure> {
 }
 
 fn refused(code: &'static str, message: String) -> Failure {
-    Failure { verdict: Verdict::Rejected, exit: exit::NO, ..Failure::failed(code, message) }
+    let failure = Failure { verdict: Verdict::Rejected, exit: exit::NO, ..Failure::failed(code, message) };
+    failure.hint("ask the approver for the file again, unchanged")
 }

@@ -1,9 +1,10 @@
 //! Whether the approvals at hand suffice: an assignment of distinct people, keys and tokens to slots.
 
-use crate::challenge::Challenge;
-use crate::trust::Trust;
-use crate::trust::policy::{Approvers, Need, Rule};
+use crate::challenge::{Challenge, TrustVersion};
+use crate::trust::policy::{Approvers, Need};
 use crate::trust::roster::Person;
+use crate::trust::{NotAdmitted, Trust};
+use crate::unix_time::UnixTime;
 use crate::verify::Approval;
 
 /// Enough approvals for one challenge. Only [`decide`] makes one.
@@ -25,16 +26,38 @@ impl QuorumMet {
     }
 }
 
-/// The approvals do not suffice yet.
+/// Why there is no decision.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{missing} more approval(s) needed, from {}", from.join(", "))]
-pub struct QuorumOpen {
-    /// How many slots are empty.
-    pub missing: usize,
-    /// Who could fill them: a group or @requester each.
-    pub from: Vec<String>,
-    /// The approvals that were handed in.
-    pub approvals: Vec<Approval>,
+pub enum NotMet {
+    /// Too late to decide.
+    #[error("the request expired at {expires}; it is {now}")]
+    Expired {
+        /// The verifier's clock.
+        now: UnixTime,
+        /// Valid until just before.
+        expires: UnixTime,
+    },
+    /// Under this trust it could not even be asked.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// The approvals do not suffice yet.
+    #[error("{missing} more approval(s) needed, from {}", from.join(", "))]
+    Open {
+        /// How many slots are empty.
+        missing: usize,
+        /// Who could fill them: a group or @requester each.
+        from: Vec<String>,
+        /// The approvals that were handed in.
+        approvals: Vec<Approval>,
+    },
+    /// It was asked under another version of trust.
+    #[error("asked under trust {asked}; {current} is in force")]
+    OtherTrust {
+        /// What the challenge names.
+        asked: TrustVersion,
+        /// What the verifier uses.
+        current: TrustVersion,
+    },
 }
 
 /// Whether this person may fill a slot of that kind.
@@ -46,28 +69,32 @@ pub fn may_fill(need: &Need, person: &Person, requester: Option<&Person>) -> boo
     }
 }
 
-/// Decides whether `approvals` of `challenge` fill every slot of `rule`.
+/// Decides at `now` whether `approvals` of `challenge` fill every slot of the rule that covers it.
 ///
-/// Approvals of anything else are not counted, nor are those below the rule's tier, nor any of a
-/// challenge made under another version of trust. The order in which they came never matters.
+/// Approvals of anything else are not counted. The order in which they came never matters.
 ///
 /// # Errors
-/// [`QuorumOpen`], which gives the approvals back.
+/// Any [`NotMet`]; the one for too few gives the approvals back.
 pub fn decide(
     trust: &Trust,
-    rule: &Rule,
     challenge: &Challenge,
     approvals: Vec<Approval>,
-) -> Result<QuorumMet, QuorumOpen> {
+    now: UnixTime,
+) -> Result<QuorumMet, NotMet> {
+    if challenge.trust != trust.version {
+        return Err(NotMet::OtherTrust { asked: challenge.trust, current: trust.version });
+    }
+    if now >= challenge.expires {
+        return Err(NotMet::Expired { now, expires: challenge.expires });
+    }
+    let rule = trust.admit(&challenge.request)?;
     let requester = trust.requester(&challenge.request);
     let slots: Vec<&Need> = rule.need.iter().flat_map(|need| (0..need.count).map(move |_| need)).collect();
-    // One vote a person: the roster lists no key and no serial for two people.
+    // One vote a person: the roster lists no key and no serial for two people. That the evidence is
+    // strong enough was seen when the approval was judged, by the same rule of the same trust.
     let mut people: Vec<&Person> = Vec::new();
-    let counts = |approval: &&Approval| {
-        approval.challenge() == challenge && challenge.trust == trust.version && approval.tier() >= rule.tier
-    };
-    for approval in approvals.iter().filter(counts) {
-        if let Some((person, _)) = trust.roster.holder(approval.key())
+    for answer in approvals.iter().map(Approval::answer).filter(|answer| answer.challenge() == challenge) {
+        if let Some((person, _)) = trust.roster.holder(answer.key())
             && !people.iter().any(|other| other.name == person.name)
         {
             people.push(person);
@@ -82,7 +109,7 @@ pub fn decide(
         return Ok(QuorumMet { challenge: challenge.clone(), approvals });
     }
     let from = empty().map(|need| need.from.to_string());
-    Err(QuorumOpen { missing: empty().count(), from: from.collect(), approvals })
+    Err(NotMet::Open { missing: empty().count(), from: from.collect(), approvals })
 }
 
 /// Finds a slot for `person`, moving others to other slots where that helps (Kuhn's augmenting path).

@@ -14,7 +14,6 @@ use sequoia_openpgp::Fingerprint;
 use crate::challenge::{Challenge, RequestId};
 use crate::response::Response;
 use crate::statement::{Decision, Statement};
-use crate::text::Text;
 use crate::trust::Trust;
 use crate::trust::policy::{Approvers, Rule};
 use crate::trust::quorum::may_fill;
@@ -72,9 +71,10 @@ impl FromStr for Tier {
     }
 }
 
-/// What both kinds of answer have in common.
+/// Who answered what, and with which key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
+pub struct Answer {
+    decision: Decision,
     challenge: Challenge,
     person: String,
     serial: String,
@@ -84,59 +84,68 @@ struct Answer {
     response: Response,
 }
 
-macro_rules! answer {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub struct $name {
-            answer: Answer,
-            because: Option<Text>,
-        }
+impl Answer {
+    /// What they decided.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
 
-        impl $name {
-            /// What was decided on.
-            pub fn challenge(&self) -> &Challenge {
-                &self.answer.challenge
-            }
-            /// Who decided.
-            pub fn person(&self) -> &str {
-                &self.answer.person
-            }
-            /// With which token.
-            pub fn serial(&self) -> &str {
-                &self.answer.serial
-            }
-            /// With which key.
-            pub fn key(&self) -> &Fingerprint {
-                &self.answer.key
-            }
-            /// How strong the evidence of a touch is.
-            pub fn tier(&self) -> Tier {
-                self.answer.tier
-            }
-            /// When, in the signer's own words.
-            pub fn signed_at(&self) -> UnixTime {
-                self.answer.signed_at
-            }
-            /// The bytes that it was made of.
-            pub fn response(&self) -> &Response {
-                &self.answer.response
-            }
-            /// Why, if the person said.
-            pub fn because(&self) -> Option<&Text> {
-                self.because.as_ref()
-            }
-        }
-    };
+    /// What was decided on.
+    pub fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    /// Who decided.
+    pub fn person(&self) -> &str {
+        &self.person
+    }
+
+    /// With which token.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// With which key.
+    pub fn key(&self) -> &Fingerprint {
+        &self.key
+    }
+
+    /// How strong the evidence of a touch is.
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// When, in the signer's own words.
+    pub fn signed_at(&self) -> UnixTime {
+        self.signed_at
+    }
+
+    /// The bytes that it was made of.
+    pub fn response(&self) -> &Response {
+        &self.response
+    }
 }
 
-answer! {
-    /// A response that passed every check and says yes. Only [`response`] makes one.
-    Approval
+/// An answer that passed every check and says yes. Only [`response`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval(Answer);
+
+/// An answer that passed every check and says no. Only [`response`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(Answer);
+
+impl Approval {
+    /// Who approved what.
+    pub fn answer(&self) -> &Answer {
+        &self.0
+    }
 }
-answer! {
-    /// A response that passed every check and says no. Only [`response`] makes one.
-    Refusal
+
+impl Refusal {
+    /// Who refused what.
+    pub fn answer(&self) -> &Answer {
+        &self.0
+    }
 }
 
 /// What a response turned out to be.
@@ -151,6 +160,8 @@ pub enum Verified {
 /// What could not be checked for want of the verifier's own memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unchecked {
+    /// Whether the certificate was valid when it was really signed: the time is the signer's word.
+    CertificateTime,
     /// Whether it was answered before the request expired.
     Freshness,
     /// Whether a verifier asked this at all, and in these words.
@@ -160,12 +171,13 @@ pub enum Unchecked {
 }
 
 impl Unchecked {
-    /// All three: what remains open when an approval is judged alone.
-    pub const ALONE: [Self; 3] = [Self::Issued, Self::Freshness, Self::SingleUse];
+    /// What remains open when an answer is judged alone.
+    pub const ALONE: [Self; 4] = [Self::Issued, Self::Freshness, Self::CertificateTime, Self::SingleUse];
 
     /// Its stable name.
     pub fn code(self) -> &'static str {
         match self {
+            Self::CertificateTime => "certificate-time",
             Self::Freshness => "freshness",
             Self::Issued => "issued",
             Self::SingleUse => "single-use",
@@ -209,32 +221,53 @@ impl Ledger for OpenRequests {
     }
 }
 
-/// Where a response is judged.
-pub enum Against<'a> {
-    /// Anywhere, later: by trust and the response alone. [`Unchecked::ALONE`] says what stays open.
-    Alone,
-    /// At the verifier that asked.
-    Ledger(&'a mut dyn Ledger),
-}
-
-/// Judges `response` under `trust` at `now`, the verifier's clock.
+/// Judges `response` at the verifier that asked, under its `trust`, its memory and its clock.
 ///
 /// The order is fixed: statement (size, grammar), audience, trust, challenge known, time, bytes as issued, signature
-/// (shape, subpackets, notation), issuer enrolled, certificate, arithmetic, creation time, tier, person, recorded.
+/// (shape, subpackets, notation), issuer enrolled, certificate, arithmetic, creation time, rule, tier, person, recorded.
 ///
 /// # Errors
 /// The first check that failed.
 pub fn response(
     response: &Response,
     trust: &Trust,
-    against: Against<'_>,
+    ledger: &mut dyn Ledger,
     now: UnixTime,
 ) -> Result<Verified, Rejection> {
+    let answer = judge(response, trust, Some(ledger), now)?;
+    match ledger.record(&answer.challenge.id, &answer.person, &answer.decision) {
+        Ok(true) => {}
+        Ok(false) => return Err(Rejection::Replayed { person: answer.person }),
+        Err(reason) => return Err(Rejection::Unrecorded { reason }),
+    }
+    Ok(match answer.decision {
+        Decision::Approve => Verified::Approved(Approval(answer)),
+        Decision::Refuse { .. } => Verified::Refused(Refusal(answer)),
+    })
+}
+
+/// Judges `response` anywhere and at any time, by `trust` and the response alone.
+///
+/// What comes of it is no [`Approval`] and opens nothing: [`Unchecked::ALONE`] says what it leaves open.
+///
+/// # Errors
+/// The first check that failed, in the order of [`response`].
+pub fn alone(response: &Response, trust: &Trust, now: UnixTime) -> Result<Answer, Rejection> {
+    judge(response, trust, None, now)
+}
+
+/// Every check but the last, which records.
+fn judge(
+    response: &Response,
+    trust: &Trust,
+    ledger: Option<&dyn Ledger>,
+    now: UnixTime,
+) -> Result<Answer, Rejection> {
     let Statement { decision, challenge } = Statement::parse(&response.statement)?;
     check_context(&challenge, trust, now)?;
-    match &against {
-        Against::Alone => check_begun(&challenge, now)?,
-        Against::Ledger(ledger) => {
+    match ledger {
+        None => check_begun(&challenge, now)?,
+        Some(ledger) => {
             let unknown = || Rejection::UnknownRequest { request: challenge.id.to_string() };
             let issued = ledger.issued(&challenge.id).ok_or_else(unknown)?;
             // The times as issued: what the signer made of them is not believed before it is compared.
@@ -249,27 +282,22 @@ pub fn response(
     let unknown = || Rejection::UnknownSigner { key: shaped.issuer.to_hex() };
     let (person, token) = trust.roster.holder(&shaped.issuer).ok_or_else(unknown)?;
     // Alone, the only moment that is known is the one that the signature names.
-    let judged_at = match against {
-        Against::Alone => shaped.created,
-        Against::Ledger(_) => now,
-    };
+    let judged_at = if ledger.is_some() { now } else { shaped.created };
     token.key.check_valid(judged_at)?;
     token.key.check_signature(&shaped.signature, &response.statement, judged_at)?;
     check_creation_time(&challenge, shaped.created, now)?;
     let rule = trust.admit(&challenge.request)?;
+    let lifetime = challenge.expires.since(challenge.issued);
+    if lifetime > rule.answer_within {
+        return Err(Rejection::Lifetime { found: lifetime, most: rule.answer_within });
+    }
     let tier = token.tier();
     if tier < rule.tier {
         return Err(Rejection::Tier { person: person.name.clone(), found: tier, needed: rule.tier });
     }
     check_person(trust, rule, &challenge, person)?;
-    if let Against::Ledger(ledger) = against {
-        match ledger.record(&challenge.id, &person.name, &decision) {
-            Ok(true) => {}
-            Ok(false) => return Err(Rejection::Replayed { person: person.name.clone() }),
-            Err(reason) => return Err(Rejection::Unrecorded { reason }),
-        }
-    }
-    let answer = Answer {
+    Ok(Answer {
+        decision,
         challenge,
         person: person.name.clone(),
         serial: token.serial.clone(),
@@ -277,10 +305,6 @@ pub fn response(
         tier,
         signed_at: shaped.created,
         response: response.clone(),
-    };
-    Ok(match decision {
-        Decision::Approve => Verified::Approved(Approval { answer, because: None }),
-        Decision::Refuse { because } => Verified::Refused(Refusal { answer, because }),
     })
 }
 

@@ -1,5 +1,7 @@
 //! Why the verifier says no: one stable code for each reason, explained in `docs/rejections.md`.
 
+use std::time::Duration;
+
 use crate::challenge::TrustVersion;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
@@ -73,6 +75,14 @@ pub enum Rejection {
     HashAlgorithm {
         /// Its name.
         hash: String,
+    },
+    /// It stays open longer than the rule allows, so no verifier under this trust issued it.
+    #[error("the request is open for {} s, the rule allows {} s", found.as_secs(), most.as_secs())]
+    Lifetime {
+        /// From issued to expires.
+        found: Duration,
+        /// The rule's `answer_within`.
+        most: Duration,
     },
     /// Not OpenPGP, or not a signature, or not one armor block in its plain form.
     #[error("not one detached OpenPGP signature: {reason}")]
@@ -229,6 +239,7 @@ impl Rejection {
             Self::EmbeddedSignature => "embedded-signature",
             Self::Expired { .. } => "expired",
             Self::HashAlgorithm { .. } => "hash-algorithm",
+            Self::Lifetime { .. } => "lifetime",
             Self::MalformedSignature { .. } => "malformed-signature",
             Self::MissingSubpacket { .. } => "missing-subpacket",
             Self::NoBackSignature => "no-back-signature",

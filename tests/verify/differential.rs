@@ -14,7 +14,7 @@ use openpgp::types::HashAlgorithm;
 use touchgate::response::Response;
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Against, response};
+use touchgate::verify::alone;
 
 use crate::case::cases;
 use crate::numbers::{add, hex, multiply_modulo, subtract, trimmed};
@@ -54,7 +54,7 @@ impl Bench {
     fn verdicts(&self, packet: &[u8]) -> (bool, bool) {
         let answer = Response { statement: self.statement.clone(), signature: packet.to_vec() };
         let now = UnixTime::from_seconds(u64::from(CREATED) + 30).unwrap();
-        let ours = response(&answer, self.trust, Against::Alone, now).is_ok();
+        let ours = alone(&answer, self.trust, now).is_ok();
         (ours, self.sequoia(packet))
     }
 

@@ -2,7 +2,7 @@
 
 use touchgate::response::Response;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Against, response};
+use touchgate::verify;
 
 use crate::case::{Case, cases};
 use crate::{ledger_of, response_of, team};
@@ -19,9 +19,9 @@ fn survivors(name: &str, take: fn(&mut Response) -> &mut Vec<u8>) -> Vec<usize> 
     let now: UnixTime = case.header("now").parse().unwrap();
     let accepted = |answer: &Response| {
         // Alone, where nothing but the signature protects the statement; and where it was asked.
-        let alone = response(answer, trust, Against::Alone, now).is_ok();
+        let alone = verify::alone(answer, trust, now).is_ok();
         let mut ledger = ledger_of(&case, &good);
-        alone || response(answer, trust, Against::Ledger(&mut ledger), now).is_ok()
+        alone || verify::response(answer, trust, &mut ledger, now).is_ok()
     };
     assert!(accepted(&good), "{name} itself");
     let bits = take(&mut good.clone()).len() * 8;

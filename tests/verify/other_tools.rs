@@ -15,7 +15,7 @@ use touchgate::response::{Response, armored};
 use touchgate::statement::Statement;
 use touchgate::trust::roster::read_certificate;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Against, NOTATION_NAME, NOTATION_VALUE, OpenRequests, Verified, response};
+use touchgate::verify::{NOTATION_NAME, NOTATION_VALUE, OpenRequests, Verified, alone, response};
 
 use crate::case::{cases, fixtures};
 use crate::{people, response_of, team};
@@ -101,8 +101,8 @@ fn what_stock_gpg_signs_is_taken() {
             let mut ledger = OpenRequests::default();
             ledger.open(Statement::parse(&answer.statement).unwrap().challenge);
             let now: UnixTime = "2026-11-20T04:12:00Z".parse().unwrap();
-            match response(&answer, team(), Against::Ledger(&mut ledger), now) {
-                Ok(Verified::Approved(approval)) => assert_eq!(approval.person(), name),
+            match response(&answer, team(), &mut ledger, now) {
+                Ok(Verified::Approved(approval)) => assert_eq!(approval.answer().person(), name),
                 other => panic!("{name}, armor {armor}: {other:?}"),
             }
         }
@@ -130,7 +130,7 @@ fn what_gpg_signs_without_the_notation_is_not_taken() {
         succeed(gpg.arg("--output").arg(&signature).arg("--detach-sign").arg(&file));
         let answer = Response { statement: statement(), signature: fs::read(signature).unwrap() };
         let now: UnixTime = "2026-11-20T04:12:00Z".parse().unwrap();
-        let rejection = response(&answer, team(), Against::Alone, now).unwrap_err();
+        let rejection = alone(&answer, team(), now).unwrap_err();
         assert_eq!(rejection.code(), code, "{notation:?}");
     }
 }
@@ -166,7 +166,7 @@ fn what_we_make_is_taken_by_gpg_gpgv_and_sqv() {
         let packet = signed_by_sequoia(name, &statement());
         let answer = Response { statement: statement(), signature: packet.clone() };
         let now: UnixTime = "2026-11-20T04:12:00Z".parse().unwrap();
-        assert!(response(&answer, team(), Against::Alone, now).is_ok(), "{name}");
+        assert!(alone(&answer, team(), now).is_ok(), "{name}");
         let keyring = home.write(&format!("{name}.pgp"), &certificate(name));
         succeed(home.gpg().arg("--import").arg(&keyring));
         for (form, bytes) in [("binary", packet.clone()), ("armored", armored(&packet).into_bytes())] {

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use touchgate::challenge::Challenge;
 use touchgate::statement::{Decision, Statement};
 use touchgate::trust::Trust;
-use touchgate::trust::quorum::decide;
+use touchgate::trust::quorum::{NotMet, decide};
 use touchgate::trust::versions;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Against, Approval, Verified, response};
+use touchgate::verify::{Approval, OpenRequests, Verified, response};
 
 use crate::case::cases;
 use crate::packets::Recipe;
@@ -32,7 +32,9 @@ fn approval(trust: &Trust, challenge: &Challenge, name: &str) -> Approval {
     let created = u32::try_from(now().seconds()).unwrap();
     let signature = Recipe::plain(&key, created).sign(&mut key, &statement);
     let answer = touchgate::response::Response { statement, signature };
-    match response(&answer, trust, Against::Alone, now()) {
+    let mut ledger = OpenRequests::default();
+    ledger.open(challenge.clone());
+    match response(&answer, trust, &mut ledger, now()) {
         Ok(Verified::Approved(approval)) => approval,
         other => panic!("{name}: {other:?}"),
     }
@@ -48,10 +50,11 @@ fn suffice(names: &[&str]) -> bool {
 fn two_of_release_and_one_of_security() {
     let trust = team();
     let challenge = challenge();
-    let rule = trust.admit(&challenge.request).unwrap();
     let approvals = |names: &[&str]| names.iter().map(|name| approval(trust, &challenge, name)).collect();
-    let open =
-        |names: &[&str]| decide(trust, rule, &challenge, approvals(names)).map_err(|e| (e.missing, e.from));
+    let open = |names: &[&str]| match decide(trust, &challenge, approvals(names), now()) {
+        Err(NotMet::Open { missing, from, .. }) => Err((missing, from)),
+        other => Ok(other.unwrap()),
+    };
     assert_eq!(open(&[]).unwrap_err(), (3, vec!["release".into(), "release".into(), "security".into()]));
     // Bob could sit in either group, but not in both, and nobody votes twice.
     assert_eq!(open(&["bob"]).unwrap_err().0, 2);
@@ -67,26 +70,36 @@ fn what_was_made_under_other_trust_does_not_count() {
     let challenge = challenge();
     let names = ["bob", "carol", "dave"];
     let approvals = || names.iter().map(|name| approval(old, &challenge, name)).collect::<Vec<_>>();
-    assert!(decide(old, old.admit(&challenge.request).unwrap(), &challenge, approvals()).is_ok());
+    assert!(decide(old, &challenge, approvals(), now()).is_ok());
     // The next version, in which nothing changed but its number.
     let mut files = crate::enrolment::team();
     let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
     files.insert("policy.toml".into(), policy.replace("version     = 7", "version     = 8").into_bytes());
     let new = Trust::from_files(&files).unwrap();
     assert_eq!((new.version.number, new.version.digest), (8, versions::digest(&files)));
-    let rule = new.admit(&challenge.request).unwrap();
-    assert_eq!(decide(&new, rule, &challenge, approvals()).unwrap_err().missing, 3);
+    let error = decide(&new, &challenge, approvals(), now()).unwrap_err();
+    assert!(matches!(error, NotMet::OtherTrust { .. }), "{error}");
 }
 
 #[test]
-fn a_rule_of_a_higher_tier_counts_no_weaker_approval() {
-    let trust = team();
+fn too_late_is_no_decision() {
     let challenge = challenge();
-    let mut vault = challenge.request.clone();
-    vault.resource = "vault/keys".parse().unwrap();
-    let rule = trust.admit(&vault).unwrap();
-    let approvals = vec![approval(trust, &challenge, "bob")];
-    assert_eq!(decide(trust, rule, &challenge, approvals).unwrap_err().missing, 1);
+    let approvals =
+        || ["bob", "carol", "dave"].iter().map(|name| approval(team(), &challenge, name)).collect();
+    let second_before = UnixTime::from_seconds(challenge.expires.seconds() - 1).unwrap();
+    assert!(decide(team(), &challenge, approvals(), second_before).is_ok());
+    let error = decide(team(), &challenge, approvals(), challenge.expires).unwrap_err();
+    assert!(matches!(error, NotMet::Expired { .. }), "{error}");
+}
+
+#[test]
+fn approvals_of_another_request_do_not_count() {
+    let one = challenge();
+    let mut other = one.clone();
+    other.request.resource = "payments/test".parse().unwrap();
+    let approvals = ["bob", "carol", "dave"].iter().map(|name| approval(team(), &one, name)).collect();
+    let error = decide(team(), &other, approvals, now()).unwrap_err();
+    assert!(matches!(error, NotMet::Open { missing: 3, .. }), "{error}");
 }
 
 proptest! {
@@ -99,10 +112,9 @@ proptest! {
     ) {
         let trust = team();
         let challenge = challenge();
-        let rule = trust.admit(&challenge.request).unwrap();
         let decided = |names: &[&str]| {
             let approvals = names.iter().map(|name| approval(trust, &challenge, name)).collect();
-            decide(trust, rule, &challenge, approvals).is_ok()
+            decide(trust, &challenge, approvals, now()).is_ok()
         };
         let yes = decided(&picked);
         prop_assert_eq!(yes, suffice(&picked));

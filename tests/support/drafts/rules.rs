@@ -71,6 +71,8 @@ pub(crate) fn people_and_rules() -> Vec<Draft> {
             ),
             "requester: github:zoe\n",
         ),
+        draft("lifetime", "Open for a second longer than the rule allows.", section, "lifetime")
+            .line("expires: 2026-11-20T04:22:00Z", "expires: 2026-11-20T04:22:01Z\n"),
         to(
             draft("tier-declared", "The rule demands the default, attested.", section, "tier"),
             "resource: vault/keys\n",
