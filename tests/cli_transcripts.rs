@@ -9,7 +9,7 @@
 //! second: 87654321 --touch=now        another one in the reader's second slot: serial and options
 //! given: the PIN is blocked           what was done before; see `given` below
 //! pin: 123456                         on standard input
-//! terminal: wait PIN of token         or at a terminal: what to wait for there and what to do then
+//! terminal: wait PIN of token          or at a terminal: what to wait for there and what to do then
 //! terminal: type 123456
 //! at touch: pull                      what happens when the card begins to wait
 //! statement: in full                  otherwise a well-formed statement stands as STATEMENT
@@ -238,21 +238,30 @@ impl Case {
     }
 }
 
-const STATEMENT_BEGINS: &str = "─── this is what you sign ───\n";
+/// What stands before each line of the statement that is shown.
+const BAR: &str = "│ ";
 
 /// What is shown for signing is a statement.
 fn assert_statement(text: &str) {
     let text = text.replace('\r', "");
-    let Some((_, rest)) = text.split_once(STATEMENT_BEGINS) else { return };
-    let (statement, _) = rest.split_once("───").unwrap();
-    Statement::parse(statement.as_bytes()).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(BAR)).map(|line| format!("{line}\n"));
+    let statement: String = lines.collect();
+    assert!(statement.is_empty() || Statement::parse(statement.as_bytes()).is_ok(), "{text}");
 }
 
 /// Puts one word in its place.
 fn fold_statement(text: &mut String) {
-    let Some((before, rest)) = text.split_once(STATEMENT_BEGINS) else { return };
-    let (_, after) = rest.split_once("───").unwrap();
-    *text = format!("{before}{STATEMENT_BEGINS}STATEMENT\n───{after}");
+    let mut folded = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let was_inside = std::mem::replace(&mut inside, line.starts_with(BAR));
+        match (was_inside, inside) {
+            (false, true) => folded.push_str("│ STATEMENT\n"),
+            (true, true) => {}
+            (_, false) => folded.extend([line, "\n"]),
+        }
+    }
+    *text = folded;
 }
 
 /// What was done to the world before the command.
