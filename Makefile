@@ -7,10 +7,12 @@ DESTDIR ?=
 
 # What the tests talk to, by Debian package.
 PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
-	opensc pinentry-tty util-linux procps
+	opensc pinentry-tty util-linux procps libssl-dev nettle-dev libclang-dev
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
 LIBRARY_ONLY = --no-default-features --features crypto-rust
 NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust
+OPENSSL = --no-default-features --features cli,pcsc,crypto-openssl
+NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
 .PHONY: all demo test unit lint bench install packages
 
@@ -27,11 +29,13 @@ test: packages lint unit
 unit:
 	$(CARGO) test --workspace
 
-lint:
+lint: packages
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --quiet $(LIBRARY_ONLY) -- -D warnings
 	$(CARGO) clippy --quiet $(NO_PCSC) -- -D warnings
+	$(CARGO) clippy --quiet $(OPENSSL) -- -D warnings
+	$(CARGO) clippy --quiet $(NETTLE) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 bench:

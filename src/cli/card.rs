@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::card::select::{self, ReaderState};
 use crate::card::{CardError, Patience, Route, Token, TokenInfo, TouchNeed};
 use crate::cli::Common;
-use crate::cli::report::{Failure, Outcome, Report, printable};
+use crate::cli::report::{Outcome, Report, printable};
 
 /// How long a card that somebody else is using is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +46,9 @@ pub(super) fn card(common: &Common, command: Command) -> Outcome {
         Command::List => list(common),
         Command::Info(_) => info(common),
         #[cfg(feature = "virtual-card")]
-        Command::Simulate(_) => Err(Failure::failed("internal", "`card simulate` ends by itself")),
+        Command::Simulate(_) => {
+            Err(crate::cli::report::Failure::failed("internal", "`card simulate` ends by itself"))
+        }
         #[cfg(feature = "virtual-card")]
         Command::Control { socket, words } => super::simulate::control(socket.as_deref(), &words)
             .map(|answer| Report::done(answer.clone()).with("answer", answer)),
