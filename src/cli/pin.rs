@@ -9,12 +9,20 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
 use crate::card::{CardError, Pin, PinEntry, PinRequest, TokenInfo};
 use crate::cli::place;
 use crate::cli::prompt::{TICK, Terminal, Typed};
+
+/// How long pinentry may take to give the terminal back.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// What one line to pinentry can hold beside its command: an Assuan line has 1000 bytes, and the crate does
+/// not part longer ones.
+const MAX_DESCRIPTION: usize = 980;
 
 /// What the person is told while they are asked.
 #[derive(Debug)]
@@ -98,20 +106,16 @@ fn at_terminal(
     }
 }
 
-/// Asks through pinentry, in a thread, since it cannot be interrupted; it ends with our pipe to it.
+/// Asks through pinentry, in a thread, since it does not listen to us while it asks.
 fn with_pinentry(
     request: &PinRequest<'_>,
     shown: &Shown<'_>,
     cancel: &AtomicBool,
 ) -> Result<Option<PinEntry>, CardError> {
-    let description = format!(
-        "{}
-PIN of token {} to {}{}",
-        shown.statement,
-        request.token.ident,
-        shown.what,
-        tries(request.token)
-    );
+    let question = format!("PIN of token {} to {}{}", request.token.ident, shown.what, tries(request.token));
+    let description = description(shown.statement, &question);
+    // gpg's way to name the terminal on which pinentry may ask; without it, it looks for one of its own.
+    let terminal = std::env::var("GPG_TTY").ok().filter(|name| !name.is_empty());
     let refused = request.refused.map(ToString::to_string);
     let (answer, asked) = mpsc::channel();
     thread::spawn(move || {
@@ -119,6 +123,10 @@ PIN of token {} to {}{}",
             None => Err("no terminal, and no pinentry is installed".to_owned()),
             Some(mut input) => {
                 input.with_description(&description).with_prompt("PIN");
+                if let Some(terminal) = &terminal {
+                    let options = pinentry::unix::Options::builder().tty_name(terminal);
+                    input.with_unix_options(options.build());
+                }
                 if let Some(refused) = &refused {
                     input.with_error(refused);
                 }
@@ -134,6 +142,9 @@ PIN of token {} to {}{}",
     });
     loop {
         if cancel.load(Ordering::SeqCst) {
+            // Left to itself it would go on reading the terminal. Of SIGINT it knows how to end properly.
+            interrupt_children();
+            let _ = asked.recv_timeout(LEAVING);
             return Err(CardError::Cancelled { waited: Duration::ZERO });
         }
         match asked.recv_timeout(Duration::from_millis(100)) {
@@ -146,6 +157,37 @@ PIN of token {} to {}{}",
             Ok(Err(why)) => return Err(CardError::NoPin { why }),
         }
     }
+}
+
+/// Sends SIGINT to the processes that this one has started and not yet collected: pinentry alone, while it asks.
+fn interrupt_children() {
+    let own = rustix::process::getpid().as_raw_pid().to_string();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        // proc_pid_stat(5): after the name in brackets come the state and the parent.
+        let parent = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(1));
+        if let (Some(pid), true) = (pid, parent == Some(own.as_str())) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::INT);
+        }
+    }
+}
+
+/// What pinentry shows: the statement in full and the question, or where the statement is to be found.
+fn description(statement: &str, question: &str) -> String {
+    let whole = format!("{statement}\n{question}");
+    // Line feeds and percent signs take three bytes on the way.
+    let length =
+        whole.bytes().map(|byte| if matches!(byte, b'\n' | b'\r' | b'%') { 3 } else { 1 }).sum::<usize>();
+    if length <= MAX_DESCRIPTION {
+        return whole;
+    }
+    let bytes = statement.len();
+    format!(
+        "The statement has {bytes} bytes, too many for this window. It stands where Touchgate was started.\n{question}"
+    )
 }
 
 /// Reads the PIN that a script hands over through the pipe at descriptor `number`: the first line.
