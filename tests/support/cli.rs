@@ -170,6 +170,14 @@ impl World {
         command
     }
 
+    /// `touchgate` in a session without a terminal.
+    pub fn touchgate_detached<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        need(&["setsid"]);
+        let mut command = self.command("setsid");
+        command.arg(PROGRAM).args(arguments);
+        command
+    }
+
     pub fn gpg(&self, arguments: &[&str]) -> Command {
         let mut command = self.command("gpg");
         command.args(["--no-tty", "--batch", "--yes"]).args(arguments);
