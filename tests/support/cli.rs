@@ -196,6 +196,17 @@ impl World {
         asked.json()["file"].as_str().unwrap().to_owned()
     }
 
+    /// Changes the user PIN, as any client can.
+    pub fn change_pin(&self, to: &str) {
+        need(&["opensc-tool"]);
+        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let change = format!("00240081{:02X}{}{}", PIN.len() + to.len(), hex(PIN), hex(to));
+        let mut tool = self.command("opensc-tool");
+        tool.args(["--reader=0", "--send-apdu=00A4040006D27600012401"]).arg(format!("--send-apdu={change}"));
+        let done = run(&mut tool).succeeded();
+        assert_eq!(done.out.matches("SW1=0x90, SW2=0x00").count(), 2, "{done:?}");
+    }
+
     /// The PIN to a command that reads it at descriptor 0.
     pub fn approve(&self, arguments: &[&str]) -> Ran {
         let mut command = self.touchgate(["approve", "--no-input", "--pin-fd", "0"]);
