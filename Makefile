@@ -7,14 +7,14 @@ DESTDIR ?=
 
 # What the tests talk to, by Debian package.
 PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
-	opensc pinentry-tty util-linux procps libssl-dev nettle-dev libclang-dev
+	opensc openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
 LIBRARY_ONLY = --no-default-features --features crypto-rust
 NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust
 OPENSSL = --no-default-features --features cli,pcsc,crypto-openssl
 NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
-.PHONY: all demo test unit lint bench install packages
+.PHONY: all demo test unit lint bench install packages clients
 
 all:
 	$(CARGO) build --release
@@ -24,7 +24,7 @@ demo:
 	@$(CARGO) build --quiet $(NO_PCSC)
 	@./target/debug/touchgate demo
 
-test: packages lint unit
+test: packages clients lint unit
 
 unit:
 	$(CARGO) test --workspace
@@ -47,6 +47,10 @@ install: all
 	target/release/touchgate completions bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/touchgate
 	target/release/touchgate completions zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_touchgate
 	target/release/touchgate completions fish | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/touchgate.fish
+
+# The clients that come from registries of their own, pinned, below target/.
+clients:
+	@sh packaging/test-ykman.sh
 
 packages:
 	@sh packaging/test-packages.sh $(PACKAGES)
