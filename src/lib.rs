@@ -21,6 +21,7 @@ pub mod verify;
 pub mod trust;
 
 // What the flow stands on.
+mod armor;
 pub mod card;
 pub mod digest;
 pub mod text;

@@ -11,8 +11,7 @@
 //! -----END PGP SIGNATURE-----
 //! ```
 
-use sequoia_openpgp::armor;
-
+use crate::armor;
 use crate::statement::MAX_STATEMENT;
 
 /// The most bytes in a signature, armored or not: an RSA-4096 one takes a fifth of it.
@@ -97,41 +96,6 @@ pub fn armored(signature: &[u8]) -> String {
     if signature.starts_with(b"-----BEGIN") {
         return String::from_utf8_lossy(signature).into_owned();
     }
-    armor(signature, true)
-}
-
-/// The binary form of a signature. Of the armored forms, exactly two are read: with the CRC-24 of
-/// RFC 4880 and without, lines of 64 characters, no headers.
-pub(crate) fn dearmored(signature: &[u8]) -> Option<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let mode = armor::ReaderMode::Tolerant(Some(armor::Kind::Signature));
-    armor::Reader::from_bytes(signature, mode).read_to_end(&mut bytes).ok()?;
-    let same = |crc| armor(&bytes, crc).as_bytes() == signature;
-    (same(true) || same(false)).then_some(bytes)
-}
-
-fn armor(bytes: &[u8], crc: bool) -> String {
-    use base64::Engine as _;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
-    let mut text = String::from("-----BEGIN PGP SIGNATURE-----\n\n");
-    for line in encoded.as_bytes().chunks(64) {
-        text.extend(line.iter().map(|&b| char::from(b)));
-        text.push('\n');
-    }
-    if crc {
-        let sum = base64::engine::general_purpose::STANDARD.encode(&crc24(bytes).to_be_bytes()[1..]);
-        text.push('=');
-        text.push_str(&sum);
-        text.push('\n');
-    }
-    text.push_str("-----END PGP SIGNATURE-----\n");
-    text
-}
-
-/// # Source
-/// RFC 4880, section 6.1.
-fn crc24(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 0x80_0000 == 0 { crc << 1 } else { (crc << 1) ^ 0x186_4CFB };
-    bytes.iter().fold(0xB7_04CE, |crc, &byte| (0..8).fold(crc ^ (u32::from(byte) << 16), step) & 0xFF_FFFF)
+    // gpg and gpgv 2.2 read past the end of a block that has neither checksum nor padding, and fail.
+    armor::write(armor::SIGNATURE, signature, true)
 }

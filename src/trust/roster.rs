@@ -21,6 +21,7 @@ use sequoia_openpgp::Fingerprint;
 use sequoia_openpgp::parse::Parse as _;
 use serde::Deserialize;
 
+use crate::armor;
 use crate::request::Identity;
 use crate::trust::{Files, TrustError, toml_file};
 use crate::verify::{SigningKey, Tier};
@@ -264,7 +265,8 @@ impl Token {
 /// # Errors
 /// Whatever sequoia finds wrong, or a second certificate.
 pub fn read_certificate(bytes: &[u8]) -> openpgp::Result<Cert> {
-    let mut certs = openpgp::cert::CertParser::from_bytes(bytes)?;
+    let plain = armor::read_plain(armor::PUBLIC_KEY_BLOCK, bytes);
+    let mut certs = openpgp::cert::CertParser::from_bytes(plain.as_deref().unwrap_or(bytes))?;
     let cert = certs.next().ok_or_else(|| openpgp::Error::MalformedCert("no certificate in it".into()))??;
     match certs.next() {
         None => Ok(cert.strip_secret_key_material()),

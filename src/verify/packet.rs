@@ -9,7 +9,8 @@ use openpgp::types::SignatureType;
 use openpgp::{Fingerprint, Packet};
 use sequoia_openpgp as openpgp;
 
-use crate::response::{MAX_SIGNATURE, dearmored};
+use crate::armor;
+use crate::response::MAX_SIGNATURE;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
 
@@ -37,7 +38,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Shaped, Rejection> {
     if bytes.starts_with(b"-----BEGIN") {
         let malformed =
             || malformed("not one plain armor block (lines of 64, no headers, nothing around it)");
-        return packet(&dearmored(bytes).ok_or_else(malformed)?);
+        return packet(&armor::read_exact(armor::SIGNATURE, bytes).ok_or_else(malformed)?);
     }
     packet(bytes)
 }
