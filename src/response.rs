@@ -96,6 +96,5 @@ pub fn armored(signature: &[u8]) -> String {
     if signature.starts_with(b"-----BEGIN") {
         return String::from_utf8_lossy(signature).into_owned();
     }
-    // gpg and gpgv 2.2 read past the end of a block that has neither checksum nor padding, and fail.
     armor::write(armor::SIGNATURE, signature, true)
 }

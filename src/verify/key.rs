@@ -23,6 +23,7 @@ use sequoia_openpgp as openpgp;
 
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
+use crate::verify::packet::{self, Shaped};
 
 /// One policy for all: sequoia's, as of the version that is linked.
 const POLICY: &StandardPolicy = &StandardPolicy::new();
@@ -95,6 +96,33 @@ impl SigningKey {
         }
     }
 
+    /// Judges a detached signature over any bytes by this key at `time`, and gives the moment that
+    /// it names: shape, subpackets, issuer, certificate, policy, arithmetic, in this order.
+    ///
+    /// What the bytes say, and whether that moment suits them, is [`crate::verify::response`]'s part.
+    ///
+    /// # Errors
+    /// The first check that failed; [`Rejection::UnknownSigner`] if it names another key.
+    pub fn check(&self, signature: &[u8], statement: &[u8], time: UnixTime) -> Result<UnixTime, Rejection> {
+        let shaped = packet::read(signature)?;
+        if shaped.issuer != self.fingerprint {
+            return Err(Rejection::UnknownSigner { key: shaped.issuer.to_hex() });
+        }
+        self.check_shaped(&shaped, statement, time)?;
+        Ok(shaped.created)
+    }
+
+    /// The part of [`SigningKey::check`] after the issuer was found to be this key.
+    pub(super) fn check_shaped(
+        &self,
+        shaped: &Shaped,
+        statement: &[u8],
+        time: UnixTime,
+    ) -> Result<(), Rejection> {
+        self.check_valid(time)?;
+        self.check_signature(&shaped.signature, statement, time)
+    }
+
     /// Whether sequoia's standard policy would let this key sign at `time`.
     ///
     /// # Errors
@@ -155,9 +183,9 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`Rejection::HashAlgorithm`], [`Rejection::SignatureExpired`], [`Rejection::BadSignature`].
-    pub(super) fn check_signature(
+    fn check_signature(
         &self,
-        signature: &Signature4,
+        signature: &Signature,
         statement: &[u8],
         now: UnixTime,
     ) -> Result<(), Rejection> {
@@ -166,9 +194,7 @@ impl SigningKey {
         if !self.arithmetic.takes(hash) {
             return Err(refused());
         }
-        POLICY
-            .signature(&Signature::V4(signature.clone()), HashAlgoSecurity::CollisionResistance)
-            .map_err(|_| refused())?;
+        POLICY.signature(signature, HashAlgoSecurity::CollisionResistance).map_err(|_| refused())?;
         // Zero is sequoia's "no tolerance", and what has no expiry does not expire.
         let expires = signature.signature_expiration_time().map(UnixTime::from);
         if expires.is_some_and(|expires| now >= expires) {

@@ -283,8 +283,7 @@ fn judge(
     let (person, token) = trust.roster.holder(&shaped.issuer).ok_or_else(unknown)?;
     // Alone, the only moment that is known is the one that the signature names.
     let judged_at = if ledger.is_some() { now } else { shaped.created };
-    token.key.check_valid(judged_at)?;
-    token.key.check_signature(&shaped.signature, &response.statement, judged_at)?;
+    token.key.check_shaped(&shaped, &response.statement, judged_at)?;
     check_creation_time(&challenge, shaped.created, now)?;
     let rule = trust.admit(&challenge.request)?;
     let lifetime = challenge.expires.since(challenge.issued);

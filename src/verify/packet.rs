@@ -1,7 +1,6 @@
 //! The shape of a signature: one packet, version 4, and only the subpackets that belong there.
 
 use openpgp::packet::Signature;
-use openpgp::packet::signature::Signature4;
 use openpgp::packet::signature::subpacket::{Subpacket, SubpacketTag, SubpacketValue};
 use openpgp::parse::Parse as _;
 use openpgp::serialize::MarshalInto as _;
@@ -21,7 +20,7 @@ pub const NOTATION_VALUE: &str = "v1";
 
 /// A signature of the right shape, its arithmetic not yet checked.
 pub(super) struct Shaped {
-    pub(super) signature: Signature4,
+    pub(super) signature: Signature,
     pub(super) issuer: Fingerprint,
     pub(super) created: UnixTime,
 }
@@ -60,7 +59,7 @@ fn packet(bytes: &[u8]) -> Result<Shaped, Rejection> {
         [found, ..] => return Err(Rejection::SignatureVersion { found: *found }),
     }
     let signature = match Packet::from_bytes(bytes) {
-        Ok(Packet::Signature(Signature::V4(signature))) => signature,
+        Ok(Packet::Signature(signature @ Signature::V4(_))) => signature,
         Ok(Packet::Unknown(unknown)) => return Err(malformed(unknown.error())),
         Ok(_) => return Err(malformed("another packet")),
         Err(error) => return Err(malformed(error)),
@@ -95,7 +94,7 @@ fn split_signature_packet(bytes: &[u8]) -> Result<(&[u8], &[u8]), Rejection> {
     body.ok_or_else(|| malformed("cut short"))
 }
 
-fn shape(signature: Signature4) -> Result<Shaped, Rejection> {
+fn shape(signature: Signature) -> Result<Shaped, Rejection> {
     if signature.typ() != SignatureType::Binary {
         return Err(Rejection::SignatureType { found: u8::from(signature.typ()) });
     }
@@ -174,7 +173,7 @@ fn check_critical(subpacket: &Subpacket) -> Result<(), Rejection> {
 }
 
 /// Empty, or one of the two ways to name the issuer, in its one encoding: no bit here is free.
-fn check_unhashed(signature: &Signature4, issuer: &Fingerprint) -> Result<(), Rejection> {
+fn check_unhashed(signature: &Signature, issuer: &Fingerprint) -> Result<(), Rejection> {
     let area = signature.unhashed_area().to_vec().map_err(malformed)?;
     let key_id = [&[9, 16], openpgp::KeyID::from(issuer).as_bytes()].concat();
     let fingerprint = [&[22, 33, 4], issuer.as_bytes()].concat();
