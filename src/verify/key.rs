@@ -3,6 +3,8 @@
 //! The arithmetic accepts a subset of what sequoia's does: what its checks add to a raw one is
 //! repeated here, and encodings on which implementations differ are refused.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aws_lc_rs::digest::{Digest, SHA256, SHA384, SHA512};
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
@@ -35,6 +37,8 @@ pub struct SigningKey {
     fingerprint: Fingerprint,
     key: Key<PublicParts, UnspecifiedRole>,
     arithmetic: Arithmetic,
+    /// For which second the certificate was last found valid, and in which; see [`Self::check_valid`].
+    found_valid: AtomicU64,
 }
 
 /// Why a key cannot be enrolled.
@@ -66,7 +70,7 @@ impl SigningKey {
         let key =
             found.ok_or_else(|| KeyError::Absent(fingerprint.clone()))?.key().clone().role_into_unspecified();
         let arithmetic = Arithmetic::new(&key).ok_or_else(|| KeyError::Unsupported(fingerprint.clone()))?;
-        Ok(Self { fingerprint: fingerprint.clone(), key, cert, arithmetic })
+        Ok(Self { fingerprint: fingerprint.clone(), key, cert, arithmetic, found_valid: AtomicU64::new(0) })
     }
 
     /// The fingerprint of the key itself (of a subkey: not the certificate's).
@@ -125,9 +129,25 @@ impl SigningKey {
 
     /// Whether sequoia's standard policy would let this key sign at `time`.
     ///
+    /// The last yes is kept for the second that it was about, as long as the second lasts in which it was
+    /// given: OpenPGP counts in seconds, and the policy's own cut-off dates go by the clock.
+    ///
     /// # Errors
     /// The rejection that says why not.
     pub fn check_valid(&self, time: UnixTime) -> Result<(), Rejection> {
+        let seconds = |time: UnixTime| u32::try_from(time.seconds()).ok().map(u64::from);
+        let question = seconds(time).zip(seconds(UnixTime::now())).map(|(time, now)| time << 32 | now);
+        if question.is_some_and(|question| question == self.found_valid.load(Ordering::Relaxed)) {
+            return Ok(());
+        }
+        self.judge_valid(time)?;
+        if let Some(question) = question {
+            self.found_valid.store(question, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn judge_valid(&self, time: UnixTime) -> Result<(), Rejection> {
         let key = self
             .cert
             .keys()
