@@ -326,12 +326,12 @@ fn check_begun(challenge: &Challenge, now: UnixTime) -> Result<(), Rejection> {
     if now < issued { Err(Rejection::NotYetValid { now, issued }) } else { Ok(()) }
 }
 
-/// The statement's challenge must be written exactly as the one that was issued.
+/// The statement's challenge must be the one that was issued; equal ones are written alike, and only they.
 fn check_as_issued(issued: &Challenge, signed: &Challenge) -> Result<(), Rejection> {
-    let (asked, signed) = (issued.to_text(), signed.to_text());
-    if asked == signed {
+    if issued == signed {
         return Ok(());
     }
+    let (asked, signed) = (issued.to_text(), signed.to_text());
     let mut lines = asked
         .lines()
         .map(Some)
