@@ -22,7 +22,7 @@ Example:
   touchgate approve HJ5C9.request                 writes HJ5C9.approval
   touchgate approve HJ5C9.request --detached ok   writes ok and ok.asc: `gpg --verify ok.asc ok`";
 
-/// Arguments of `approve`.
+// Arguments of `approve`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     detached: Option<PathBuf>,
 }
 
-/// Arguments of `refuse`.
+// Arguments of `refuse`.
 #[derive(Args, Debug)]
 #[command(before_help = "Example:\n  touchgate refuse HJ5C9.request --because \"not during the freeze\"")]
 pub(super) struct RefuseArguments {
@@ -44,7 +44,7 @@ pub(super) struct RefuseArguments {
     because: Option<String>,
 }
 
-/// What both take.
+// What both take.
 #[derive(Args, Debug)]
 struct Signing {
     /// A request's file, its code, or - for standard input; without it, the one that waits here

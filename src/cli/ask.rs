@@ -18,7 +18,7 @@ use crate::verify::Rejection;
 /// What `run` states of its own knowledge.
 const OWN: [&str; 2] = ["command", "commit"];
 
-/// Arguments of `request`.
+// Arguments of `request`.
 #[derive(Args, Debug)]
 #[command(
     before_help = "Example:\n  touchgate request deploy payments/prod --with image=sha256:…   writes HJ5C9.request"
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     out: Option<PathBuf>,
 }
 
-/// What is asked, as every command takes it.
+// What is asked, as every command takes it.
 #[derive(Args, Debug)]
 pub(super) struct Asked {
     /// What is to be done, as in deploy

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What can be done with tokens.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 pub(super) enum Command {
     /// Every reader and what is in it
     List,
@@ -35,7 +36,7 @@ pub(super) enum Command {
     },
 }
 
-/// Arguments of `card info`.
+// Arguments of `card info`.
 #[derive(Args, Debug)]
 #[command(before_help = "Example:\n  touchgate card info --card 12345678")]
 pub(super) struct InfoArguments {}

@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long it waits for a finger that never comes, so that the demo stays short.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 
-/// Arguments of `demo`.
+// Arguments of `demo`.
 #[derive(Args, Debug)]
 #[command(before_help = "Example:\n  touchgate demo --interactive --keep story")]
 pub(super) struct Arguments {

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Warn so long before trust runs out.
 const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Arguments of `doctor`.
+// Arguments of `doctor`.
 #[derive(Args, Debug)]
 #[command(before_help = "Example:\n  touchgate doctor")]
 pub(super) struct Arguments {}

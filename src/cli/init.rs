@@ -31,7 +31,7 @@ const ONE_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a person may take over the questions.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
-/// Arguments of `init`.
+// Arguments of `init`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {

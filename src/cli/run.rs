@@ -32,7 +32,7 @@ Example:
 
 The command gets the terminal, the signals and the exit code, as if it had been started by itself.";
 
-/// Arguments of `run`.
+// Arguments of `run`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {

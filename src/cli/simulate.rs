@@ -35,7 +35,7 @@ ours. User PIN 123456, admin PIN 12345678. Not a signing key for production.";
 /// The factory PIN of every OpenPGP card.
 const PIN: &str = "123456";
 
-/// Arguments of `card simulate`.
+// Arguments of `card simulate`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {

@@ -21,7 +21,7 @@ Example:
   touchgate verify HJ5C9.approval --request HJ5C9.request   also: asked so, and in time
   touchgate verify ok                                       ok and ok.asc, as `--detached` wrote them";
 
-/// Arguments of `verify`.
+// Arguments of `verify`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {
