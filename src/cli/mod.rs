@@ -21,7 +21,7 @@ mod verify;
 mod work;
 
 use std::ffi::OsString;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,6 +42,9 @@ Exit codes:
   0 yes · 1 failed · 2 usage · 3 a clear no · 4 nobody acted in time
   5 card missing, busy, PIN wrong or blocked · 130 interrupted
   `run` gives the command's own code, and 120 + ours (121 to 125) if the command was not started";
+
+/// What clap says to `--version`.
+const VERSION: &str = concat!("touchgate ", env!("CARGO_PKG_VERSION"));
 
 /// Lets something dangerous run only after a person has read what it is and touched their token.
 #[derive(Parser, Debug)]
@@ -125,6 +128,11 @@ pub fn main() -> ExitCode {
     // No core dump and no debugger of the same user may read a PIN out of this process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Scripts ask this often, and building the options takes longer than everything else here.
+    if matches!(arguments.as_slice(), [_, only] if only == "--version" || only == "-V") {
+        let printed = writeln!(io::stdout(), "{VERSION}");
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
@@ -200,6 +208,11 @@ fn read_input(path: &std::path::Path, most: usize) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_what_clap_would_say() {
+        assert_eq!(Cli::command().render_version(), format!("{VERSION}\n"));
+    }
 
     /// Deferred commands are checked only where they are built.
     #[test]
