@@ -15,7 +15,7 @@ use sequoia_openpgp as openpgp;
 
 use touchgate::response::{Response, armored};
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{self, Against, OpenRequests, SigningKey, Verified};
+use touchgate::verify::{self, OpenRequests, SigningKey, Verified};
 
 use crate::keys::{Algorithm, Raw};
 use crate::scene::{Scene, Shape};
@@ -139,8 +139,7 @@ fn measure(scene: &Scene, raw: &Raw, samples: &[Sample], mut requests: OpenReque
     done?;
     let (whole_time, done) = micros_each(count, || -> Anyhow<()> {
         for Sample { armored, .. } in samples {
-            let against = Against::Ledger(&mut requests);
-            let verified = verify::response(armored, &scene.trust, against, UnixTime::now())?;
+            let verified = verify::response(armored, &scene.trust, &mut requests, UnixTime::now())?;
             if !matches!(verified, Verified::Approved(_)) {
                 return Err("an approval was taken for a refusal".into());
             }
@@ -207,7 +206,7 @@ pub(crate) fn memory(effort: Effort) -> Anyhow<()> {
             let challenge = scene.challenge()?;
             let response = scene.approve(challenge)?;
             let response = Response { signature: armored(&response.signature).into_bytes(), ..response };
-            verify::response(&response, &scene.trust, Against::Alone, UnixTime::now())?;
+            verify::alone(&response, &scene.trust, UnixTime::now())?;
         }
         Ok(())
     };
