@@ -14,6 +14,9 @@ NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust
 OPENSSL = --no-default-features --features cli,pcsc,crypto-openssl
 NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
+# The commands with a manual page of their own.
+COMMANDS = demo init run approve refuse request verify doctor card
+
 .PHONY: all demo test unit lint bench install packages clients
 
 all:
@@ -44,6 +47,8 @@ bench:
 install: all
 	install -D -m 0755 target/release/touchgate $(DESTDIR)$(PREFIX)/bin/touchgate
 	target/release/touchgate man | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/touchgate.1
+	for command in $(COMMANDS); do target/release/touchgate man $$command | \
+		install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/touchgate-$$command.1; done
 	target/release/touchgate completions bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/touchgate
 	target/release/touchgate completions zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_touchgate
 	target/release/touchgate completions fish | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/touchgate.fish

@@ -114,9 +114,13 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    #[command(before_help = "Example:\n  touchgate man | man -l -")]
-    Man,
+    /// Print the manual page, of everything or of one command
+    #[command(before_help = "Example:\n  touchgate man run | man -l -")]
+    Man {
+        /// Which command, as in `run` or `card simulate`
+        #[arg(value_name = "COMMAND")]
+        command: Vec<String>,
+    },
 }
 
 /// Runs the program with the process's arguments.
@@ -165,13 +169,25 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
             clap_complete::generate(shell, &mut Cli::command(), "touchgate", &mut script);
             Ok(Report::done(String::from_utf8_lossy(&script)))
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-            rendered.map_err(|error| Failure::failed("man", error.to_string()))?;
-            Ok(Report::done(String::from_utf8_lossy(&page)))
-        }
+        Command::Man { command } => manual(&command),
     }
+}
+
+/// The manual page of the program or of one command.
+fn manual(path: &[String]) -> Outcome {
+    let mut program = Cli::command();
+    program.build();
+    let mut command = &program;
+    for name in path {
+        let unknown = || Failure::usage(format!("there is no command {}", path.join(" "))).hint("see --help");
+        command = command.find_subcommand(name).ok_or_else(unknown)?;
+    }
+    let name = [&["touchgate".to_owned()], path].concat().join("-");
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone().display_name(name))
+        .render(&mut page)
+        .map_err(|error| Failure::failed("man", error.to_string()))?;
+    Ok(Report::done(String::from_utf8_lossy(&page)))
 }
 
 /// clap's own words, with our exit codes: 0 for help and version, 2 otherwise, 122 for `run`.
@@ -183,8 +199,8 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let run = guessed.as_ref().and_then(clap::ArgMatches::subcommand_name) == Some("run");
     if guessed.is_some_and(|guessed| guessed.get_flag("json")) {
         let words = error.render().to_string();
-        let message = words.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Failure::usage(message).hint("see --help").print(true);
+        let lines: Vec<&str> = words.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        Failure::usage(lines.join(" ").trim_start_matches("error: ")).hint("see --help").print(true);
     } else {
         say(&error.render().to_string());
     }
