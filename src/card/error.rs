@@ -10,7 +10,7 @@ use super::ident::Ident;
 #[non_exhaustive]
 pub enum CardError {
     /// The caller's cancel flag was raised. The card is freed when its last exchange ends.
-    #[error("cancelled after {} s", waited.as_secs())]
+    #[error("cancelled{}", match waited.as_secs() { 0 => String::new(), s => format!(" after {s} s") })]
     Cancelled {
         /// How long the step that was cancelled had lasted.
         waited: Duration,
@@ -107,7 +107,7 @@ pub enum CardError {
 
     // The PIN.
     /// The PIN was wrong.
-    #[error("wrong PIN{}", match tries_left { Some(n) => format!(", {n} tries left"), None => String::new() })]
+    #[error("wrong PIN{}", match tries_left { Some(1) => ", 1 try left".to_owned(), Some(n) => format!(", {n} tries left"), None => String::new() })]
     WrongPin {
         /// Tries left before the PIN is blocked; `None` if the card could not be asked any more.
         tries_left: Option<u8>,

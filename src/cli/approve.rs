@@ -64,6 +64,10 @@ struct Signing {
 /// Signs an approval.
 pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
     let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    match &arguments.detached {
+        Some(name) => check_free(&[name, &beside(name)])?,
+        None => source.check_free(&challenge, "approval")?,
+    }
     let response = decide(common, &arguments.signing, challenge.clone(), Decision::Approve)?;
     let written = match &arguments.detached {
         Some(name) => write_detached(name, &response)?,
@@ -77,6 +81,7 @@ pub(super) fn refuse(common: &Common, arguments: &RefuseArguments) -> Outcome {
     let because = arguments.because.as_deref().map(Text::new).transpose();
     let because = because.map_err(|error| Failure::usage(format!("--because: {error}")))?;
     let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    source.check_free(&challenge, "refusal")?;
     let response = decide(common, &arguments.signing, challenge.clone(), Decision::Refuse { because })?;
     let written = write_answer(&source, &challenge, "refusal", &response)?;
     Ok(told(Verdict::Refused, "refused", &challenge, written))
@@ -91,7 +96,16 @@ fn decide(
     let mut desk = Desk::new(common, signing.pin_fd)?;
     let chosen = match &signing.audience {
         Some(_) => None,
-        None => Some(place::trust(common.trust.as_deref(), common.unpinned)?),
+        None => Some(place::trust(common.trust.as_deref(), common.unpinned).map_err(|mut failure| {
+            if failure.code == "no-trust" {
+                failure.hint = Some(
+                    "on an approver's machine say whom you serve: --audience NAME, and --certificate FILE if gpg \
+                     does not know your key"
+                        .to_owned(),
+                );
+            }
+            failure
+        })?),
     };
     let served = signing.audience.as_ref().or(chosen.as_ref().map(|chosen| &chosen.trust.audience));
     check(&challenge, served, UnixTime::now())?;
@@ -151,6 +165,37 @@ fn check(challenge: &Challenge, served: Option<&Audience>, now: UnixTime) -> Res
 enum Source {
     Directory(PathBuf),
     StandardInput,
+}
+
+impl Source {
+    /// Where the answer will lie; nowhere, if it goes to standard output.
+    fn answer(&self, challenge: &Challenge, ending: &str) -> Option<PathBuf> {
+        match self {
+            Self::StandardInput => None,
+            Self::Directory(directory) => {
+                Some(directory.join(format!("{}.{ending}", challenge.id.short_code())))
+            }
+        }
+    }
+
+    fn check_free(&self, challenge: &Challenge, ending: &str) -> Result<(), Failure> {
+        self.answer(challenge, ending).map_or(Ok(()), |path| check_free(&[&path]))
+    }
+}
+
+/// Finds out before the touch, not after it, that something is in the way.
+fn check_free(paths: &[&Path]) -> Result<(), Failure> {
+    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(path) => Err(place::unwritable(path, &std::io::ErrorKind::AlreadyExists.into())),
+    }
+}
+
+/// The signature's place beside the statement's.
+fn beside(name: &Path) -> PathBuf {
+    let mut signature = name.as_os_str().to_owned();
+    signature.push(".asc");
+    signature.into()
 }
 
 fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
@@ -229,28 +274,21 @@ fn write_answer(
     response: &Response,
 ) -> Result<Option<PathBuf>, Failure> {
     let file = response.to_file();
-    match source {
-        Source::StandardInput => {
-            let failed =
-                |error: std::io::Error| Failure::failed("write", format!("standard output: {error}"));
-            let mut out = std::io::stdout().lock();
-            out.write_all(&file).and_then(|()| out.flush()).map_err(failed)?;
-            Ok(None)
-        }
-        Source::Directory(directory) => {
-            let path = directory.join(format!("{}.{ending}", challenge.id.short_code()));
-            write(&path, &file)?;
-            Ok(Some(path))
-        }
-    }
+    let Some(path) = source.answer(challenge, ending) else {
+        let failed = |error: std::io::Error| Failure::failed("write", format!("standard output: {error}"));
+        let mut out = std::io::stdout().lock();
+        out.write_all(&file).and_then(|()| out.flush()).map_err(failed)?;
+        return Ok(None);
+    };
+    write(&path, &file)?;
+    Ok(Some(path))
 }
 
 fn write_detached(name: &Path, response: &Response) -> Result<Option<PathBuf>, Failure> {
-    let mut signature = name.as_os_str().to_owned();
-    signature.push(".asc");
+    let signature = beside(name);
     write(name, &response.statement)?;
-    write(Path::new(&signature), armored(&response.signature).as_bytes())?;
-    Ok(Some(signature.into()))
+    write(&signature, armored(&response.signature).as_bytes())?;
+    Ok(Some(signature))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -70,7 +70,7 @@ fn list(common: &Common) -> Outcome {
             ReaderState::InUse(by) => ("in-use", format!("in use by {by}")),
             ReaderState::Unreadable(error) => ("unreadable", error.to_string()),
         };
-        text.push_str(&printable(&format!("{}: {said}\n", reader.name)));
+        text.push_str(&format!("{}\n", printable(&format!("{}: {said}", reader.name))));
         let mut object = json!({ "reader": reader.name, "state": state });
         if let (Some(object), ReaderState::Present(token)) = (object.as_object_mut(), &reader.state) {
             object.extend(fields(token));
@@ -126,23 +126,28 @@ fn info(common: &Common) -> Outcome {
     };
     let each =
         if info.pin_for_each_signature { "asked for each signature" } else { "good until the card is reset" };
-    let holder = details.cardholder.as_deref().unwrap_or("not set");
+    let holder = printable(details.cardholder.as_deref().unwrap_or("not set"));
     let text = format!(
-        "token {} in {}\n  holder   {holder}\n  key      {key}\n  touch    {}: {touch}\n  PIN      {} tries left, {each}{}\n  made     {} signatures\n",
+        "token {} in {}\n  holder   {holder}\n  key      {key}\n  touch    {}: {touch}\n  PIN      {}, {each}{}\n  made     {} signatures\n",
         info.ident,
-        info.reader,
+        printable(&info.reader),
         info.touch.word(),
-        info.pin_tries_left,
+        tries_left(info.pin_tries_left),
         if details.kdf_in_use { ", derived (KDF)" } else { "" },
         details.signatures.map_or("unknown".to_owned(), |count| count.to_string()),
     );
-    let mut report = Report::done(printable(&text))
+    let mut report = Report::done(text)
         .with("reader", info.reader.clone())
         .with("cardholder", details.cardholder.clone())
         .with("kdf", details.kdf_in_use)
         .with("signatures", details.signatures);
     report.fields.extend(fields(&token));
     Ok(report)
+}
+
+/// In words, with the noun in its number.
+pub(super) fn tries_left(tries: u8) -> String {
+    if tries == 1 { "1 try left".to_owned() } else { format!("{tries} tries left") }
 }
 
 fn patience() -> Patience {

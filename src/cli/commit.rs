@@ -4,6 +4,7 @@
 //! their content, without filters, and git gets none of the variables that could show it another tree.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -24,14 +25,14 @@ pub(super) enum Checkout {
 }
 
 /// The commit of HEAD, whatever the files are: `git:` and its name.
-pub(super) fn head() -> Option<String> {
+fn head() -> Option<String> {
     let commit = format!("git:{}", git(&["rev-parse", "--verify", "HEAD^{commit}"])?.trim());
     Text::new(commit.as_str()).is_ok_and(|text| is_immutable(&text)).then_some(commit)
 }
 
-/// The commit of HEAD, if every tracked file, `program` among them where it lies in the tree, is that
-/// commit's, and nothing untracked lies beside them. Ignored files are not looked at.
-pub(super) fn checked_out(program: &Path) -> Checkout {
+/// The commit of HEAD, if every tracked file is that commit's, nothing untracked lies beside them, and no
+/// word of `command` names a file in the tree that git ignores. Other ignored files are not looked at.
+pub(super) fn checked_out<W: AsRef<OsStr>>(command: &[W]) -> Checkout {
     let stated = || -> Result<String, &'static str> {
         let commit = head().ok_or("this is no git tree with a commit")?;
         let top = git(&["rev-parse", "--show-toplevel"]).ok_or("git does not say where the tree begins")?;
@@ -49,7 +50,7 @@ pub(super) fn checked_out(program: &Path) -> Checkout {
             return Err("there are files that git does not track");
         }
         check_files(&top, &tracked)?;
-        check_program(&top, &here, program, &tracked)?;
+        check_words(&top, &here, command, &tracked)?;
         Ok(commit)
     };
     stated().map_or_else(Checkout::Unstated, Checkout::Commit)
@@ -118,21 +119,23 @@ fn check_files(top: &Path, tracked: &BTreeMap<PathBuf, Entry>) -> Result<(), &'s
     if all && lines.next().is_none() { Ok(()) } else { Err(DIFFERS) }
 }
 
-/// A program that lies in the tree must be one of its tracked files: an ignored one is anything.
-fn check_program(
+/// A word that names a file in the tree must name a tracked one: an ignored one is anything.
+fn check_words<W: AsRef<OsStr>>(
     top: &Path,
     here: &Path,
-    program: &Path,
+    command: &[W],
     tracked: &BTreeMap<PathBuf, Entry>,
 ) -> Result<(), &'static str> {
-    if !program.as_os_str().as_bytes().contains(&b'/') {
-        return Ok(());
+    for word in command {
+        let Ok(file) = fs::canonicalize(here.join(word.as_ref())) else { continue };
+        if let Ok(inside) = file.strip_prefix(top)
+            && file.is_file()
+            && !tracked.contains_key(inside)
+        {
+            return Err("the command names a file that git does not track");
+        }
     }
-    let Ok(program) = fs::canonicalize(here.join(program)) else { return Ok(()) };
-    match program.strip_prefix(top) {
-        Ok(inside) if !tracked.contains_key(inside) => Err("the command is a file that git does not track"),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn hash_files(paths: &[&Path]) -> Option<String> {

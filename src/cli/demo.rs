@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -17,9 +18,10 @@ use crate::card::{
     TouchNeed,
 };
 use crate::challenge::{Challenge, Terms};
+use crate::cli::commit::{self, Checkout};
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
-use crate::cli::{Common, commit, failure, place};
+use crate::cli::{Common, failure, place};
 use crate::request::{Mode, Parameters, Request, command_value};
 use crate::response::{Response, armored};
 use crate::sign;
@@ -31,11 +33,14 @@ use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{self, OpenRequests, Rejection, Verified};
 
+/// How long what was kept can be looked at again.
+const TRUSTED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The factory PIN of every OpenPGP card. The demo's card dies with the demo.
 const PIN: &str = "123456";
-/// What the demo runs, and the script that it keeps for that.
-const DEPLOY: [&str; 2] = ["sh", "./deploy.sh"];
-const SCRIPT: &str = "#!/bin/sh\necho \"deploy.sh: payments/prod is live\"\n";
+/// What the demo runs: the project's own script where it is checked out, else a copy of it.
+const TRACKED: [&str; 2] = ["sh", "fixtures/demo/deploy.sh"];
+const COPY: [&str; 2] = ["sh", "./deploy.sh"];
+const SCRIPT: &str = include_str!("../../fixtures/demo/deploy.sh");
 /// How long the demo's finger takes.
 const FINGER: Duration = Duration::from_millis(1500);
 /// How long the demo's card waits for a person, as a real one does.
@@ -83,26 +88,32 @@ struct Story {
     token: Token,
     cert: Cert,
     trust: Trust,
+    cancel: Arc<AtomicBool>,
     terminal: Option<Terminal>,
     /// Where files lie: a directory that goes away, or the one to keep.
     directory: PathBuf,
     _temporary: Option<tempfile::TempDir>,
+    /// What is deployed, from where, and the commit if it is one.
+    deploy: [&'static str; 2],
+    place: PathBuf,
+    checkout: Checkout,
     requests: OpenRequests,
 }
 
 impl Story {
     fn new(common: &Common, arguments: &Arguments) -> Result<Self, Failure> {
         let failed = |error: &dyn ToString| Failure::failed("demo", error.to_string());
+        let cancel = interruptible()?;
         let terminal = match arguments.interactive {
             true => Some(
-                Terminal::open(Arc::default())
+                Terminal::open(Arc::clone(&cancel))
                     .ok_or_else(|| Failure::usage("--interactive needs a terminal"))?,
             ),
             false => None,
         };
         let (directory, temporary) = match &arguments.keep {
             Some(directory) => {
-                fs::create_dir(directory).map_err(|error| place::unreadable(directory, &error))?;
+                fs::create_dir(directory).map_err(|error| place::unwritable(directory, &error))?;
                 (directory.clone(), None)
             }
             None => {
@@ -114,6 +125,14 @@ impl Story {
             }
         };
         let window = if arguments.interactive { PATIENCE } else { IMPATIENCE };
+        let checkout = match Path::new(TRACKED[1]).is_file() {
+            true => commit::checked_out(&TRACKED),
+            false => Checkout::Unstated("this is not the project's own tree"),
+        };
+        let (deploy, place) = match &checkout {
+            Checkout::Commit(_) => (TRACKED, PathBuf::from(".")),
+            Checkout::Unstated(_) => (COPY, directory.clone()),
+        };
         let card = VirtualCard::builder().seed(random()?).touch_window(window).build();
         let now = UnixTime::now();
         let created = u32::try_from(now.seconds()).map_err(|error| failed(&error))?;
@@ -134,9 +153,13 @@ impl Story {
             token,
             cert,
             trust,
+            cancel,
             terminal,
             directory,
             _temporary: temporary,
+            deploy,
+            place,
+            checkout,
             requests: OpenRequests::default(),
         };
         for (path, bytes) in files {
@@ -168,10 +191,12 @@ impl Story {
     fn ask(&mut self) -> Result<Challenge, Failure> {
         let invalid = |error: &dyn ToString| Failure::failed("demo", error.to_string());
         let name = |name: &str| name.parse().map_err(|error: crate::request::NameError| invalid(&error));
-        let mut parameters =
-            Parameters::from([(name("command")?, command_value(&DEPLOY).map_err(|error| invalid(&error))?)]);
-        if let Some(commit) = commit::head() {
-            parameters.insert(name("commit")?, Text::new(commit).map_err(|error| invalid(&error))?);
+        let mut parameters = Parameters::from([(
+            name("command")?,
+            command_value(&self.deploy).map_err(|error| invalid(&error))?,
+        )]);
+        if let Checkout::Commit(commit) = &self.checkout {
+            parameters.insert(name("commit")?, Text::new(commit.as_str()).map_err(|error| invalid(&error))?);
         }
         let request = Request {
             action: "deploy".parse().map_err(|error: crate::request::NameError| invalid(&error))?,
@@ -202,7 +227,8 @@ impl Story {
         let key = sign::key_on_card(&self.cert, &self.token)
             .ok_or(CardError::NoSignatureKey { ident: self.token.info().ident })?;
         let mut person = Person { terminal: self.terminal.as_ref(), card: &self.card, quiet: self.quiet };
-        let patience = Patience::lasting(challenge.expires.since(UnixTime::now()));
+        let left = challenge.expires.since(UnixTime::now());
+        let patience = Patience { cancel: Arc::clone(&self.cancel), ..Patience::lasting(left) };
         let mut signer = CardSigner::new(&mut self.token, key, &mut person, patience)?;
         let text = statement.to_text();
         let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now())?;
@@ -218,7 +244,11 @@ impl Story {
         self.tell(&format!(
             "Alice's token is a virtual YubiKey, number {ident}; its signature key needs a touch, for good."
         ));
-        self.tell("She wants to deploy:\n\n    $ touchgate run deploy payments/prod -- sh ./deploy.sh\n\nThis is what she reads, and what her token signs, byte for byte:\n");
+        self.tell(&format!(
+            "She wants to deploy:\n\n    $ touchgate run deploy payments/prod -- {}\n\n\
+             This is what she reads, and what her token signs, byte for byte:\n",
+            self.deploy.join(" ")
+        ));
         let challenge = self.ask()?;
         let code = challenge.id.short_code();
         self.keep(&format!("{code}.request"), challenge.to_text().as_bytes())?;
@@ -243,9 +273,8 @@ impl Story {
         ));
         quorum::decide(&self.trust, &challenge, vec![approval], UnixTime::now())?;
         self.tell("\nOnly now the command runs:\n");
-        let [program, rest @ ..] = DEPLOY;
-        let output =
-            Command::new(program).args(rest).current_dir(&self.directory).stdin(Stdio::null()).output();
+        let [program, rest @ ..] = self.deploy;
+        let output = Command::new(program).args(rest).current_dir(&self.place).stdin(Stdio::null()).output();
         let output = output.map_err(|error| Failure::failed("not-started", format!("{program}: {error}")))?;
         self.tell(&format!("    {}", String::from_utf8_lossy(&output.stdout).trim_end()));
         match output.status.success() {
@@ -346,6 +375,14 @@ impl Story {
     }
 }
 
+/// A flag that Ctrl-C raises, so that what lies in the temporary directory is cleared away.
+fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&cancel))
+        .map_err(|error| Failure::failed("signals", error.to_string()))?;
+    Ok(cancel)
+}
+
 /// A closed pipe ends the telling, not the demo.
 fn tell(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -369,7 +406,7 @@ fn trust_files(token: &Token, cert: &Cert, now: UnixTime) -> Result<Files, Failu
         "audience    = \"demo.example\"\nversion     = 1\nvalid_until = \"{}\"\n\n\
          [[rule]]\naction   = \"deploy\"\nresource = \"payments/*\"\nneed     = [{{ from = \"@requester\" }}]\ntier     = \"declared\"\n\n\
          [[rule]]\naction   = \"touchgate.trust.update\"\nneed     = [{{ from = \"@requester\" }}]\ntier     = \"declared\"\n",
-        now.plus(Duration::from_secs(24 * 3600)),
+        now.plus(TRUSTED),
     );
     let alice = format!(
         "identities = [\"os:alice@laptop\"]\n\n[[token]]\nserial = \"{}\"\nkey    = \"{key}\"\ntouch  = \"declared\"\n",
@@ -399,10 +436,8 @@ impl Attendant for Person<'_> {
     }
 
     fn touch_needed(&mut self, token: &TokenInfo, _: TouchNeed) {
-        if self.quiet {
-            return;
-        }
         match self.terminal {
+            None if self.quiet => {}
             None => tell(&format!("PIN given; token {} blinks and waits for a finger …", token.ident)),
             Some(terminal) => {
                 if let Ok(Typed::Line(_)) = terminal.ask("PIN given; the token blinks. Enter touches it: ") {

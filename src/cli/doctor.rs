@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::card::Patience;
 use crate::card::select::{self, ReaderState};
 use crate::card::{Route, TouchNeed};
+use crate::cli::card::tries_left;
 use crate::cli::report::{Failure, Outcome, Report, printable, say};
 use crate::cli::{Common, failure, place, work};
 use crate::unix_time::UnixTime;
@@ -77,7 +78,9 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     );
     let patience = Patience { waiting: work::patient(), ..Patience::lasting(PATIENCE) };
     let readers = select::list(common.card_path, &patience).map_err(|error| ("pcscd", error.into()))?;
-    chart.good("pcscd", "answers");
+    // scdaemon can have a token of its own, with no pcscd anywhere.
+    let asked = !readers.iter().all(|reader| matches!(&reader.state, ReaderState::Present(token) if token.route() == Route::Scdaemon && reader.name == "scdaemon"));
+    chart.good("pcscd", if asked { "answers" } else { "not asked: scdaemon has a token by itself" });
     let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
     if names.is_empty() {
         return Err(("reader", crate::card::CardError::NoReader.into()));
@@ -101,7 +104,8 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         left => chart.good(
             "PIN",
             format!(
-                "{left} tries left, {}",
+                "{}, {}",
+                tries_left(left),
                 if info.pin_for_each_signature {
                     "asked for each signature"
                 } else {
@@ -151,7 +155,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         ),
     );
     chart.good(
-        "pin",
+        "trust pin",
         if chosen.pinned { "set, and it agrees" } else { "NONE: accepted because of --unpinned" },
     );
     let Some((person, _)) = trust.roster.holder(&key.fingerprint) else {

@@ -13,12 +13,13 @@ impl From<CardError> for Failure {
     fn from(error: CardError) -> Self {
         use CardError as E;
         let (code, exit, hint): (_, _, Option<String>) = match &error {
+            E::Cancelled { waited } if waited.as_secs() == 0 => ("cancelled", exit::INTERRUPTED, Some("nothing was signed".into())),
             E::Cancelled { .. } => ("cancelled", exit::INTERRUPTED, Some("nothing was signed; if the token still blinks, do not touch it".into())),
             E::OutOfTime { .. } => ("out-of-time", exit::NOBODY, Some("ask again".into())),
             E::NotTouched { .. } => ("not-touched", exit::NOBODY, Some("run it again and touch the token while it blinks".into())),
             E::NoPcscd => ("no-pcscd", exit::CARD, Some("install and start it: `apt install pcscd`, then `systemctl start pcscd.socket`".into())),
             E::PcscdLost => ("pcscd-lost", exit::CARD, Some("start it again: `systemctl restart pcscd.socket`, then try again".into())),
-            E::NoPcscSupport => ("no-pcsc-support", exit::CARD, Some("build with the feature `pcsc`".into())),
+            E::NoPcscSupport => ("no-pcsc-support", exit::CARD, Some("`make install` builds it with that".into())),
             E::Pcsc { .. } => ("pcsc", exit::CARD, Some("`touchgate doctor` names the first broken link".into())),
             E::Scdaemon { .. } => ("scdaemon", exit::CARD, Some("free the card with `gpgconf --kill gpg-agent`, then try again".into())),
             E::NoScdaemon { .. } => ("no-scdaemon", exit::CARD, Some("try `--card-path auto`".into())),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 /// The longest line that is read: twice the longest PIN of any card.
@@ -46,13 +48,14 @@ impl Terminal {
         let _ = (&self.file).write_all(text.as_bytes());
     }
 
-    /// Asks for one line.
+    /// Asks for one line. What was typed before the prompt is dropped.
     ///
     /// # Errors
     /// Whatever the terminal gives; a line that is too long.
     pub(super) fn ask(&self, prompt: &str) -> io::Result<Typed> {
+        tcflush(self.file.as_fd(), QueueSelector::IFlush)?;
         self.say(prompt);
-        self.line()
+        self.line(&mut || Ok(()))
     }
 
     /// Asks for one line without showing what is typed. What was typed before the prompt is dropped.
@@ -62,7 +65,14 @@ impl Terminal {
     pub(super) fn ask_secret(&self, prompt: &str) -> io::Result<Typed> {
         let silent = Silent::new(&self.file)?;
         self.say(prompt);
-        let line = self.line();
+        // A shell that had us stopped and goes on with us gives the terminal back with echo on.
+        let line = self.line(&mut || {
+            if silent.undone()? {
+                silent.apply()?;
+                self.say(prompt);
+            }
+            Ok(())
+        });
         drop(silent);
         if !matches!(line, Ok(Typed::Line(_))) {
             self.say("\n");
@@ -70,13 +80,15 @@ impl Terminal {
         line
     }
 
-    fn line(&self) -> io::Result<Typed> {
+    /// One line; `look` is called before each byte and some ten times a second.
+    fn line(&self, look: &mut dyn FnMut() -> io::Result<()>) -> io::Result<Typed> {
         let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
         let mut byte = Zeroizing::new([0]);
         loop {
             if self.cancel.load(Ordering::SeqCst) {
                 return Ok(Typed::Cancelled);
             }
+            look()?;
             let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
             match poll(&mut fds, Some(&TICK)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => continue,
@@ -106,14 +118,27 @@ struct Silent<'a> {
 
 impl<'a> Silent<'a> {
     fn new(file: &'a File) -> io::Result<Self> {
-        let before = tcgetattr(file.as_fd())?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        silent.local_modes.insert(LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(file.as_fd(), OptionalActions::Flush, &silent)?;
-        Ok(Self { file, before })
+        let silent = Self { file, before: tcgetattr(file.as_fd())? };
+        silent.apply()?;
+        Ok(silent)
+    }
+
+    fn apply(&self) -> io::Result<()> {
+        let mut modes = self.before.clone();
+        modes.local_modes.remove(LocalModes::ECHO);
+        modes.local_modes.insert(LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        // No Ctrl-Z: the shell would show the rest of the PIN.
+        modes.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
+        Ok(tcsetattr(self.file.as_fd(), OptionalActions::Flush, &modes)?)
+    }
+
+    fn undone(&self) -> io::Result<bool> {
+        Ok(tcgetattr(self.file.as_fd())?.local_modes.contains(LocalModes::ECHO))
     }
 }
+
+/// The value of a special character that no key gives (termios(3), `_POSIX_VDISABLE` on Linux).
+const DISABLED: u8 = 0;
 
 impl Drop for Silent<'_> {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! `run`: ask, approve at this machine's own token, verify, and only then become the command.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::fs::{Access, access};
 use serde_json::Value;
 
 use crate::card::CardError;
@@ -89,17 +90,17 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     // First of all: a PIN that lies in a pipe must not be inherited by the programs that are asked below.
     let mut desk = Desk::new(common, arguments.pin_fd)?;
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let program = Path::new(arguments.command.first().map_or(OsStr::new(""), OsString::as_os_str));
-    let checkout = commit::checked_out(program);
+    check_start(arguments)?;
+    let checkout = commit::checked_out(&arguments.command);
     let request = arguments.asked.request(known(arguments, &checkout)?)?;
     let (challenge, rule) = ask::issue(&chosen, request)?;
+    if let Checkout::Unstated(why) = &checkout {
+        say(&format!("note: no commit is stated: {why}\n"));
+    }
     if arguments.dry_run {
         return Ok(Passed::Explained(explained(&challenge, rule)));
     }
     check_alone(rule)?;
-    if let Checkout::Unstated(why) = &checkout {
-        say(&format!("note: no commit is stated: {why}\n"));
-    }
     let mut requests = OpenRequests::default();
     requests.open(challenge.clone());
     let mut token = work::find_token(common, &desk.patience(challenge.expires))?;
@@ -131,7 +132,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         approval.answer().tier()
     ));
     let met = quorum::decide(&chosen.trust, &challenge, vec![approval], UnixTime::now())?;
-    if commit::checked_out(program) != checkout {
+    if commit::checked_out(&arguments.command) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));
     }
@@ -140,6 +141,31 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
     }
     Ok(Passed::Approved(Box::new(met)))
+}
+
+/// What would only fail after the touch is tried before it.
+fn check_start(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(number) = arguments.status_fd {
+        place::inherited_pipe(number, true).map_err(|error| no_status(&error))?;
+    }
+    let Some(program) = arguments.command.first() else { return Err(Failure::usage("no command")) };
+    let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let found = if program.as_bytes().contains(&b'/') {
+        runs(Path::new(program))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| runs(&directory.join(program)))
+    };
+    if found {
+        return Ok(());
+    }
+    Err(Failure::failed("not-started", format!("{}: no such program", printable(&program.to_string_lossy())))
+        .hint("nothing was asked; check its path and its x permission"))
+}
+
+fn no_status(error: &std::io::Error) -> Failure {
+    Failure::failed("status-fd", format!("the verdict cannot be written: {error}"))
+        .hint("--status-fd takes a pipe")
 }
 
 fn explained(challenge: &Challenge, rule: &Rule) -> Report {
@@ -207,8 +233,7 @@ fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
         .with("approved_by", approvals)
         .with("statement", challenge.to_text());
     if let Err(error) = status(arguments, &report.json()) {
-        return Failure::failed("status-fd", format!("the verdict could not be written: {error}"))
-            .hint("--status-fd takes a pipe");
+        return no_status(&error);
     }
     let Some((program, rest)) = arguments.command.split_first() else {
         return Failure::usage("no command");

@@ -76,7 +76,13 @@ fn one(path: &Path, chosen: &Chosen, asked: Option<&mut OpenRequests>) -> Outcom
             Verified::Refused(refusal) => refusal.answer().clone(),
         }),
     };
-    let answer = judged.map_err(|rejection| failure::rejected(&rejection, &name))?;
+    let answer = judged.map_err(|rejection| {
+        let failure = failure::rejected(&rejection, &name);
+        match rejection {
+            Rejection::Expired { .. } => failure.hint("to judge an old answer leave out --request"),
+            _ => failure,
+        }
+    })?;
     let (verdict, word, exit, because) = match answer.decision() {
         Decision::Approve => (Verdict::Approved, "approved", exit::YES, None),
         Decision::Refuse { because } => (Verdict::Refused, "refused", exit::NO, because.as_ref()),

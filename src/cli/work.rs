@@ -95,7 +95,14 @@ pub(super) fn patient() -> Arc<Waiting> {
 /// # Errors
 /// Every outcome is its own [`CardError`].
 pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, Failure> {
-    let token = select::open(common.card_path, common.card, patience)?;
+    let token = select::open(common.card_path, common.card, patience).map_err(|error| {
+        // A signal also breaks into the wait for the card, and what comes of that is not the reason.
+        if patience.cancel.load(Ordering::SeqCst) {
+            CardError::Cancelled { waited: Duration::ZERO }
+        } else {
+            error
+        }
+    })?;
     if token.route() == Route::Scdaemon {
         say("note: scdaemon holds the card; going through it\n");
     }
@@ -165,8 +172,9 @@ pub(super) fn sign(
     let text = statement.to_text();
     let mut person = AtDesk { desk, what, statement: text.clone(), counting: false };
     let mut signer = CardSigner::new(token, key, &mut person, patience)?;
-    let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now())?;
+    let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now());
     person.stop_counting();
+    let signature = signature?;
     Ok(Response { statement: text.into_bytes(), signature })
 }
 
@@ -227,6 +235,7 @@ impl AtDesk<'_> {
 
 impl Attendant for AtDesk<'_> {
     fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
+        self.stop_counting();
         let Desk { source, terminal, cancel } = &mut *self.desk;
         let shown = Shown { what: &self.what, statement: &self.statement };
         source.pin(request, &shown, terminal.as_ref(), cancel)
@@ -242,6 +251,7 @@ impl Attendant for AtDesk<'_> {
             TouchNeed::Perhaps => "if it blinks, touch token",
             TouchNeed::Never => return,
         };
+        self.stop_counting();
         say(&format!("{when} {} now to {}\n", token.ident, self.what));
     }
 
