@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -111,6 +112,7 @@ impl Story {
             ),
             false => None,
         };
+        let private = fs::Permissions::from_mode(0o700);
         let (directory, temporary) = match &arguments.keep {
             Some(directory) => {
                 fs::create_dir(directory).map_err(|error| place::unwritable(directory, &error))?;
@@ -119,6 +121,7 @@ impl Story {
             None => {
                 let temporary = tempfile::Builder::new()
                     .prefix("touchgate-demo-")
+                    .permissions(private)
                     .tempdir()
                     .map_err(|error| failed(&error))?;
                 (temporary.path().to_owned(), Some(temporary))
@@ -292,7 +295,8 @@ impl Story {
         let code = challenge.id.short_code();
         self.keep(&code, &response.statement)?;
         self.keep(&format!("{code}.asc"), armored(&response.signature).as_bytes())?;
-        let home = tempfile::Builder::new().prefix("touchgate-gpg-").tempdir();
+        let private = fs::Permissions::from_mode(0o700);
+        let home = tempfile::Builder::new().prefix("touchgate-gpg-").permissions(private).tempdir();
         let home = home.map_err(|error| Failure::failed("demo", error.to_string()))?;
         let path = |name: &str| self.directory.join(name);
         let (certificate, signature, statement) =

@@ -21,7 +21,7 @@ use crate::card::{
     Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
     TouchNeed,
 };
-use crate::cli::report::{Failure, exit};
+use crate::cli::report::{Failure, exit, say};
 use crate::sign;
 
 const EXAMPLE: &str = "\
@@ -29,8 +29,9 @@ Example:
   touchgate card simulate --with-key \"Alice <alice@example.org>\" --certificate-out alice.asc \\
       --touch after=3s -- gpg --card-status
 
-The command finds the token by PCSCLITE_CSOCK_NAME; everything is gone when it ends. Its exit code is
-ours. User PIN 123456, admin PIN 12345678. Not a signing key for production.";
+The command finds the token by PCSCLITE_CSOCK_NAME and has a GNUPGHOME of its own, unless you set one.
+Everything is gone when it ends; its exit code is ours. User PIN 123456, admin PIN 12345678.
+Not a signing key for production.";
 
 /// The factory PIN of every OpenPGP card.
 const PIN: &str = "123456";
@@ -79,7 +80,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["command", "second_serial", "reader", "pcscd_log"])]
     vpcd: Option<String>,
     /// Where to create the control socket, with --vpcd
-    #[arg(long, value_name = "SOCKET", requires = "vpcd")]
+    #[arg(long, value_name = "SOCKET", conflicts_with = "command")]
     control: Option<PathBuf>,
     /// The command, after --
     #[arg(last = true, value_name = "COMMAND", required_unless_present = "vpcd")]
@@ -126,9 +127,72 @@ fn carry_out(arguments: Arguments) -> Result<u8, Failure> {
     if let Some(log) = &arguments.pcscd_log {
         builder = builder.pcscd_log(log);
     }
-    let status = builder.start().map_err(stage_failure)?.run(program, rest).map_err(stage_failure)?;
-    Ok(stage::exit_code(status))
+    let stage = builder.start().map_err(stage_failure)?;
+    if arguments.touch.as_deref() == Some("ask") {
+        let socket = stage.control();
+        say(&format!(
+            "press from another terminal: touchgate card control --socket {} press\n",
+            socket.display()
+        ));
+    }
+    let gnupg = GnupgHome::new()?;
+    let mut command = stage.command(program);
+    command.args(rest).envs(gnupg.environment());
+    let failed = |error: std::io::Error| {
+        Failure::failed("not-started", format!("{}: {error}", program.to_string_lossy()))
+            .hint("check its path")
+    };
+    let mut child = command.spawn().map_err(failed)?;
+    let status = stage::wait_forwarding_signals(&mut child);
+    if status.is_err() {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
+    drop(gnupg);
+    Ok(stage::exit_code(status.map_err(failed)?))
 }
+
+/// A GnuPG home for the command, so that no scdaemon of the person's own is left holding a card that is
+/// gone; none if they chose one themselves.
+struct GnupgHome(Option<tempfile::TempDir>);
+
+impl GnupgHome {
+    fn new() -> Result<Self, Failure> {
+        if std::env::var_os(GNUPGHOME).is_some() {
+            return Ok(Self(None));
+        }
+        let failed =
+            |error: std::io::Error| Failure::failed("gnupg-home", error.to_string()).hint("set GNUPGHOME");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        // Below /tmp, since the sockets in it may have no longer names.
+        let home = tempfile::Builder::new()
+            .prefix("touchgate-gnupg-")
+            .permissions(private)
+            .tempdir_in("/tmp")
+            .map_err(failed)?;
+        std::fs::write(home.path().join("scdaemon.conf"), "disable-ccid\n").map_err(failed)?;
+        Ok(Self(Some(home)))
+    }
+
+    fn environment(&self) -> Option<(&'static str, PathBuf)> {
+        self.0.as_ref().map(|home| (GNUPGHOME, home.path().to_owned()))
+    }
+}
+
+impl Drop for GnupgHome {
+    fn drop(&mut self) {
+        if let Some(home) = &self.0 {
+            // Where there is no gpg there is nothing to end.
+            let _ = std::process::Command::new("gpgconf")
+                .args(["--kill", "all"])
+                .env(GNUPGHOME, home.path())
+                .stdin(std::process::Stdio::null())
+                .output();
+        }
+    }
+}
+
+const GNUPGHOME: &str = "GNUPGHOME";
 
 fn stage_failure(error: StageError) -> Failure {
     let failure = Failure::failed("card-stack", with_sources(&error));
