@@ -120,7 +120,16 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     chart.good("key", format!("{} ({})", key.fingerprint, key.algorithm));
     let chosen = place::trust(common.trust.as_deref(), common.unpinned);
     let trust = chosen.as_ref().ok().map(|chosen| &chosen.trust);
-    let cert = work::certificate(info, trust, None).map_err(|error| ("certificate", error))?;
+    let cert = match work::certificate(info, trust, None) {
+        Ok(cert) => cert,
+        // The certificate lies in trust, as a rule: what keeps trust from being read is to be mended first.
+        Err(missing) => {
+            return Err(match chosen {
+                Err(broken) if broken.code != "no-trust" => ("trust", broken),
+                _ => ("certificate", missing),
+            });
+        }
+    };
     let signing = SigningKey::new(cert, &key.fingerprint)
         .map_err(|error| ("certificate", Failure::failed("unsupported-key", error.to_string())))?;
     let now = UnixTime::now();
