@@ -23,7 +23,7 @@ all:
 	$(CARGO) build --release
 
 demo:
-	@test -e target/debug/touchgate || echo "building first: about two minutes on two cores, nothing but cargo is needed"
+	@test -e target/debug/touchgate || echo "building first: two to four minutes on two cores, nothing but cargo and a C compiler is needed"
 	@$(CARGO) build --quiet $(NO_PCSC)
 	@./target/debug/touchgate demo
 
