@@ -312,7 +312,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         "certificate",
         "touch",
         "trust",
-        "pin",
+        "trust-pin",
         "enrolled",
     ];
     assert_eq!(links, expected, "{}", ran.out);
@@ -347,7 +347,7 @@ fn doctor_names_the_first_broken_link_and_its_cure() {
 
     fs::rename(config.join("pin"), config.join("away")).unwrap();
     broken(json(), "trust", "no-trust-pin");
-    assert!(doctor(&world, &["--unpinned"]).succeeded().out.contains("ok   pin          NONE"));
+    assert!(doctor(&world, &["--unpinned"]).succeeded().out.contains("ok   trust-pin    NONE"));
     fs::write(config.join("pin"), format!("1 sha256:{}\n", "0".repeat(64))).unwrap();
     broken(json(), "trust", "trust-pin-differs");
     fs::rename(config.join("away"), config.join("pin")).unwrap();

@@ -10,9 +10,9 @@ use super::ident::Ident;
 #[non_exhaustive]
 pub enum CardError {
     /// The caller's cancel flag was raised. The card is freed when its last exchange ends.
-    #[error("cancelled{}", match waited.as_secs() { 0 => String::new(), s => format!(" after {s} s") })]
+    #[error("cancelled{}", if waited.is_zero() { String::new() } else { format!(" after {} s", waited.as_secs()) })]
     Cancelled {
-        /// How long the step that was cancelled had lasted.
+        /// How long the card had been waited for; zero if it was not asked for anything.
         waited: Duration,
     },
     /// The time that the caller allowed ran out.

@@ -99,8 +99,8 @@ fn decide(
         None => Some(place::trust(common.trust.as_deref(), common.unpinned).map_err(|mut failure| {
             if failure.code == "no-trust" {
                 failure.hint = Some(
-                    "on an approver's machine say whom you serve: --audience NAME, and --certificate FILE if gpg \
-                     does not know your key"
+                    "run `touchgate init`; or, to approve for a verifier elsewhere, name it: --audience NAME, and \
+                     --certificate FILE if gpg does not know your key"
                         .to_owned(),
                 );
             }

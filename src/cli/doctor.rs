@@ -164,7 +164,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         ),
     );
     chart.good(
-        "trust pin",
+        "trust-pin",
         if chosen.pinned { "set, and it agrees" } else { "NONE: accepted because of --unpinned" },
     );
     let Some((person, _)) = trust.roster.holder(&key.fingerprint) else {

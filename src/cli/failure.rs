@@ -13,7 +13,7 @@ impl From<CardError> for Failure {
     fn from(error: CardError) -> Self {
         use CardError as E;
         let (code, exit, hint): (_, _, Option<String>) = match &error {
-            E::Cancelled { waited } if waited.as_secs() == 0 => ("cancelled", exit::INTERRUPTED, Some("nothing was signed".into())),
+            E::Cancelled { waited } if waited.is_zero() => ("cancelled", exit::INTERRUPTED, Some("nothing was signed".into())),
             E::Cancelled { .. } => ("cancelled", exit::INTERRUPTED, Some("nothing was signed; if the token still blinks, do not touch it".into())),
             E::OutOfTime { .. } => ("out-of-time", exit::NOBODY, Some("ask again".into())),
             E::NotTouched { .. } => ("not-touched", exit::NOBODY, Some("run it again and touch the token while it blinks".into())),
