@@ -20,7 +20,7 @@ use crate::keys::{Algorithm, SoftwareKey, random};
 
 /// Keys are older than what they sign.
 const AGE: Duration = Duration::from_secs(24 * 3600);
-/// Longer than any bench takes.
+/// Longer than any bench takes, and as the rule below has it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// One approver with one key, and the trust that says so.
@@ -54,7 +54,7 @@ impl Scene {
         let policy = format!(
             "audience = \"approve.example.com\"\nversion = 1\nvalid_until = \"{}\"\n\
              [[rule]]\naction = \"deploy\"\nresource = \"payments/*\"\n\
-             need = [{{ from = \"@requester\" }}]\ntier = \"signed\"\n\
+             need = [{{ from = \"@requester\" }}]\ntier = \"signed\"\nanswer_within = \"1d\"\n\
              [[rule]]\naction = \"touchgate.trust.update\"\n\
              need = [{{ from = \"@requester\" }}]\ntier = \"signed\"\n",
             UnixTime::now().plus(Duration::from_secs(365 * 24 * 3600)),
