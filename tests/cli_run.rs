@@ -53,10 +53,10 @@ fn the_exit_code_is_the_commands_own() {
         let ran = ran(&world, &[], command).exits(code);
         assert!(ran.err.contains("approved: "), "{command:?}: {ran:#?}");
     }
-    // A format that the kernel does not know: that shows only when it is started.
-    world.write("no-format", "\u{1}\u{2}\u{3}");
-    fs::set_permissions(world.home.work().join("no-format"), fs::Permissions::from_mode(0o755)).unwrap();
-    let ran = ran(&world, &[], &["./no-format"]).exits(121);
+    // That its interpreter is missing shows only when it is started.
+    world.write("no-interpreter", "#!/nonexistent/interpreter\n");
+    fs::set_permissions(world.home.work().join("no-interpreter"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = ran(&world, &[], &["./no-interpreter"]).exits(121);
     assert!(ran.err.contains("approved: ") && ran.err.contains("could not be started"), "{ran:#?}");
 }
 
