@@ -56,6 +56,7 @@ install: all
 # The clients that come from registries of their own, pinned, below target/.
 clients:
 	@sh packaging/test-ykman.sh
+	@sh packaging/test-oct.sh
 
 packages:
 	@sh packaging/test-packages.sh $(PACKAGES)
