@@ -330,6 +330,20 @@ fn a_clean_trees_commit_is_stated_and_a_dirty_ones_is_not() {
     assert_eq!(stated(&deploy(), "commit"), Some(second));
 }
 
+/// An ignored file is anything: a command that names one, itself or for an interpreter, runs no commit.
+#[test]
+fn no_commit_is_stated_for_a_command_that_names_an_ignored_file() {
+    let world = World::new("--touch=now");
+    world.write(".gitignore", "*.log\n");
+    let commit = tree(&world);
+    world.write("payload.log", "#!/bin/sh\n");
+    fs::set_permissions(world.home.work().join("payload.log"), fs::Permissions::from_mode(0o755)).unwrap();
+    let of = |command: &[&str]| stated(&ran(&world, &[], command).succeeded(), "commit");
+    assert_eq!(of(&["./payload.log"]), None);
+    assert_eq!(of(&["sh", "payload.log"]), None);
+    assert_eq!(of(&["sh", "deploy.sh"]), Some(commit));
+}
+
 #[test]
 fn what_git_was_told_to_overlook_is_not_overlooked() {
     let world = World::new("--touch=now");
