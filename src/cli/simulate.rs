@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use sequoia_openpgp::serialize::SerializeInto as _;
 use virtual_openpgp_card::options::{CardOptions, OptionError};
+use virtual_openpgp_card::script::Script;
 use virtual_openpgp_card::serve;
 use virtual_openpgp_card::stage::{self, StageError};
 use virtual_openpgp_card::{Algorithm, Slot, TouchPolicy, VirtualCard};
@@ -70,6 +71,15 @@ pub(super) struct Arguments {
     /// 32 bytes that decide all keys and random numbers
     #[arg(long, value_name = "HEX")]
     seed: Option<String>,
+    /// The token's memory: the same token again next time; key and certificate are made for a new one only
+    #[arg(long, value_name = "FILE", conflicts_with = "second_serial")]
+    state: Option<String>,
+    /// What goes wrong, and who touches: a line such as `on 2A9E9A after 1 removed-before`
+    #[arg(long, value_name = "FILE")]
+    faults: Option<String>,
+    /// Each command and answer, PINs left out
+    #[arg(long, value_name = "FILE", conflicts_with = "second_serial")]
+    trace: Option<String>,
     /// The reader's name
     #[arg(long, value_name = "NAME")]
     reader: Option<String>,
@@ -228,6 +238,9 @@ impl Arguments {
             ("--touch-policy", policy),
             ("--key", self.with_key.as_ref().map(|_| self.key.as_str())),
             ("--with-key", self.with_key.as_deref()),
+            ("--state", self.state.as_deref()),
+            ("--faults", self.faults.as_deref()),
+            ("--trace", self.trace.as_deref()),
         ];
         let mut arguments: Vec<OsString> = Vec::new();
         for (option, value) in options {
@@ -274,14 +287,34 @@ impl CardWishes {
 fn make(arguments: &[OsString]) -> Result<VirtualCard, Box<dyn Error>> {
     let wishes = CardWishes::parse(arguments)?;
     let Some(user_id) = wishes.user_id else { return wishes.card.build() };
+    // A token that comes from its file has its key, and whoever made it its certificate.
+    if wishes.card.state.as_ref().is_some_and(|file| file.exists()) {
+        return wishes.card.build();
+    }
     let (policy, algorithm) = (wishes.card.touch_policy, wishes.card.key.unwrap_or(Algorithm::Ed25519));
     // Its own certificate needs no finger; the touch policy comes afterwards.
-    let card = CardOptions { touch_policy: TouchPolicy::Off, key: Some(algorithm), ..wishes.card }.build()?;
+    // Nor does it suffer the faults, which are for clients.
+    let (faults, trace) = (wishes.card.faults, wishes.card.trace);
+    let bare = CardOptions {
+        touch_policy: TouchPolicy::Off,
+        key: Some(algorithm),
+        faults: None,
+        trace: None,
+        ..wishes.card
+    };
+    let script = faults.as_deref().map(Script::load).transpose()?;
+    let card = bare.build()?;
     let armored = certify(&card, &user_id)?;
     card.set_touch_policy(Slot::Signature, policy);
     card.reset();
     if let Some(path) = wishes.certificate {
         std::fs::write(&path, armored).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(script) = script {
+        script.apply(&card);
+    }
+    if let Some(path) = trace {
+        card.trace_to(std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?);
     }
     Ok(card)
 }
