@@ -97,7 +97,7 @@ fn no_output_holds_a_pin() {
             terminal.type_line(pin);
         }
         assert_silent_about_pins(&running.finish().succeeded(), true);
-        assert_nowhere(&[RIGHT, WRONG], "the terminal", terminal.screen().as_bytes());
+        assert_nowhere(&[RIGHT, WRONG], "the terminal", terminal.last_screen().as_bytes());
 
         // Through scdaemon.
         run(&mut world.gpg(&["--card-status"])).succeeded();
@@ -133,7 +133,7 @@ fn pinentry_adds_none() {
         terminal.type_line(pin);
     }
     assert_silent_about_pins(&running.finish().succeeded(), true);
-    assert_nowhere(&[RIGHT, WRONG], "the terminal", terminal.screen().as_bytes());
+    assert_nowhere(&[RIGHT, WRONG], "the terminal", terminal.last_screen().as_bytes());
 }
 
 #[test]

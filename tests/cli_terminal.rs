@@ -35,7 +35,7 @@ fn the_pin_is_not_shown_and_the_terminal_is_as_before() {
     terminal.wait_for("written to ");
     assert_eq!(code(child), 0);
     assert_eq!(terminal.settings(), before);
-    assert!(!terminal.screen().replace(support::SERIAL, "").contains(PIN), "{}", terminal.screen());
+    assert!(!terminal.last_screen().replace(support::SERIAL, "").contains(PIN), "{}", terminal.screen());
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_touch_that_was_missed_for_long_costs_the_pin_a_second_try_but_not_the_perso
     world.tell("finger now");
     terminal.type_line("");
     assert_eq!(code(child), 0, "{}", terminal.screen());
-    assert_eq!(terminal.screen().matches("PIN of token").count(), 1);
+    assert_eq!(terminal.last_screen().matches("PIN of token").count(), 1);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn run_asks_at_the_terminal_though_its_streams_are_the_commands() {
     terminal.type_line(PIN);
     let ran = running.finish().succeeded();
     assert_eq!(ran.out, "for the command alone\n");
-    assert!(!terminal.screen().contains("for the command"), "{}", terminal.screen());
+    assert!(!terminal.last_screen().contains("for the command"), "{}", terminal.screen());
 }
 
 /// The token's touch policy as another program sees it, and the evidence that the roster promises.
@@ -262,7 +262,7 @@ fn without_a_terminal_of_its_own_it_asks_through_pinentry() {
     terminal.type_line(PIN);
     let ran: Ran = running.finish().succeeded();
     assert!(ran.out.contains("approved: "), "{ran:?}");
-    assert!(!terminal.screen().replace(support::SERIAL, "").contains(PIN), "{}", terminal.screen());
+    assert!(!terminal.last_screen().replace(support::SERIAL, "").contains(PIN), "{}", terminal.screen());
 }
 
 #[test]

@@ -44,7 +44,7 @@ use touchgate::statement::Statement;
 use support::{PIN, Ran, Running, SERIAL, Terminal, World, card_arguments, need, run, signal};
 
 /// More than there are processors: most of the time is spent waiting.
-const WORKERS: usize = 4;
+const WORKERS: usize = 6;
 /// What `run` is given to run creates this.
 const EVIDENCE: &str = "ran";
 
@@ -194,7 +194,7 @@ impl Case {
             }
         }
         let ran = running.finish();
-        let screen = terminal.as_ref().map(Terminal::screen).unwrap_or_default();
+        let screen = terminal.as_ref().map(Terminal::last_screen).unwrap_or_default();
         assert_eq!(world.exists(EVIDENCE), words.contains(&"run") && ran.code == 0, "{line}: {ran:#?}");
         self.assert_no_pin(&[&ran.out, &ran.err, &screen]);
 

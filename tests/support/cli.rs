@@ -451,6 +451,14 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
+    /// The screen when nobody writes to it any more. A mark of our own shows when all before it has arrived.
+    pub fn last_screen(&self) -> String {
+        const MARK: &str = "\u{4}the end\u{4}";
+        File::from(self.slave.try_clone().unwrap()).write_all(MARK.as_bytes()).unwrap();
+        wait_until("the screen is whole", || self.screen().ends_with(MARK));
+        self.screen().replace(MARK, "")
+    }
+
     /// Waits until `text` is shown behind what was waited for before.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
