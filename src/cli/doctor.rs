@@ -55,16 +55,21 @@ pub(super) fn doctor(common: &Common, _: &Arguments) -> Outcome {
         Ok(()) => {
             Ok(Report::done(format!("{}everything is in order", chart.text())).with("links", chart.json()))
         }
-        Err((link, failure)) => {
+        Err(failure) => {
             if !common.json {
                 say(&chart.text());
             }
-            Err(failure.fact("link", link))
+            Err(*failure)
         }
     }
 }
 
-type Broken = (&'static str, Failure);
+/// A failure that names its link.
+type Broken = Box<Failure>;
+
+fn broken(link: &'static str, failure: impl Into<Failure>) -> Broken {
+    Box::new(failure.into().fact("link", link))
+}
 
 fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     let devices = usb_tokens();
@@ -77,13 +82,13 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         },
     );
     let patience = Patience { waiting: work::patient(), ..Patience::lasting(PATIENCE) };
-    let readers = select::list(common.card_path, &patience).map_err(|error| ("pcscd", error.into()))?;
+    let readers = select::list(common.card_path, &patience).map_err(|error| broken("pcscd", error))?;
     // scdaemon can have a token of its own, with no pcscd anywhere.
     let asked = !readers.iter().all(|reader| matches!(&reader.state, ReaderState::Present(token) if token.route() == Route::Scdaemon && reader.name == "scdaemon"));
     chart.good("pcscd", if asked { "answers" } else { "not asked: scdaemon has a token by itself" });
     let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
     if names.is_empty() {
-        return Err(("reader", crate::card::CardError::NoReader.into()));
+        return Err(broken("reader", crate::card::CardError::NoReader));
     }
     chart.good("reader", names.join(", "));
     for reader in &readers {
@@ -91,7 +96,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
             chart.good("contention", format!("{} is held by {holder}", reader.name));
         }
     }
-    let token = select::pick(readers, common.card).map_err(|error| ("card", error.into()))?;
+    let token = select::pick(readers, common.card).map_err(|error| broken("card", error))?;
     let info = token.info();
     let way = match token.route() {
         Route::Scdaemon => ", through scdaemon, which holds it",
@@ -100,7 +105,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     chart.good("card", format!("{} in {}{way}", info.ident, info.reader));
     chart.good("application", "OpenPGP");
     match info.pin_tries_left {
-        0 => return Err(("PIN", crate::card::CardError::PinBlocked.into())),
+        0 => return Err(broken("PIN", crate::card::CardError::PinBlocked)),
         left => chart.good(
             "PIN",
             format!(
@@ -115,7 +120,7 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         ),
     }
     let Some(key) = &info.signature_key else {
-        return Err(("key", crate::card::CardError::NoSignatureKey { ident: info.ident }.into()));
+        return Err(broken("key", crate::card::CardError::NoSignatureKey { ident: info.ident }));
     };
     chart.good("key", format!("{} ({})", key.fingerprint, key.algorithm));
     let chosen = place::trust(common.trust.as_deref(), common.unpinned);
@@ -125,17 +130,17 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
         // The certificate lies in trust, as a rule: what keeps trust from being read is to be mended first.
         Err(missing) => {
             return Err(match chosen {
-                Err(broken) if broken.code != "no-trust" => ("trust", broken),
-                _ => ("certificate", missing),
+                Err(trust) if trust.code != "no-trust" => broken("trust", trust),
+                _ => broken("certificate", missing),
             });
         }
     };
     let signing = SigningKey::new(cert, &key.fingerprint)
-        .map_err(|error| ("certificate", Failure::failed("unsupported-key", error.to_string())))?;
+        .map_err(|error| broken("certificate", Failure::failed("unsupported-key", error.to_string())))?;
     let now = UnixTime::now();
     signing
         .check_valid(now)
-        .map_err(|rejection| ("certificate", failure::rejected(&rejection, "the token's key")))?;
+        .map_err(|rejection| broken("certificate", failure::rejected(&rejection, "the token's key")))?;
     let ids: Vec<String> = signing.certificate().userids().map(|id| id.userid().to_string()).collect();
     chart.good("certificate", ids.join(", "));
     chart.good(
@@ -146,11 +151,11 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
             TouchNeed::Never => format!("{}: WEAK, this key signs without a touch", info.touch.word()),
         },
     );
-    let chosen = chosen.map_err(|error| ("trust", error))?;
+    let chosen = chosen.map_err(|error| broken("trust", error))?;
     let trust = &chosen.trust;
     if now >= trust.valid_until {
         let rejection = crate::verify::Rejection::TrustExpired { now, valid_until: trust.valid_until };
-        return Err(("trust", failure::rejected(&rejection, &chosen.directory.display().to_string())));
+        return Err(broken("trust", failure::rejected(&rejection, &chosen.directory.display().to_string())));
     }
     let left = trust.valid_until.since(now);
     let renew = if left < RENEW { format!("; RENEW: {} left", work::in_words(left)) } else { String::new() };
@@ -169,10 +174,10 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     );
     let Some((person, _)) = trust.roster.holder(&key.fingerprint) else {
         let rejection = crate::verify::Rejection::UnknownSigner { key: key.fingerprint.to_hex() };
-        return Err(("enrolled", failure::rejected(&rejection, "this token")));
+        return Err(broken("enrolled", failure::rejected(&rejection, "this token")));
     };
     chart.good("enrolled", person.name.clone());
-    work::check_touch(info, trust).map_err(|failure| ("touch", failure))?;
+    work::check_touch(info, trust).map_err(|failure| broken("touch", failure))?;
     Ok(())
 }
 

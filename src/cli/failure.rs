@@ -1,6 +1,6 @@
 //! Errors in words: the one place where facts from the library become messages, hints and exit codes.
 
-use crate::card::{CardError, Holder, Process};
+use crate::card::{CardError, Holder, Ident, Process};
 use crate::challenge::TooLarge;
 use crate::cli::report::{Failure, Verdict, exit};
 use crate::sign::SignError;
@@ -50,8 +50,17 @@ impl From<CardError> for Failure {
             exit::NOBODY => Verdict::Expired,
             _ => Verdict::Failed,
         };
-        Self { verdict, code, message: error.to_string(), facts: Vec::new(), hint, exit }
+        let failure = Self { verdict, hint, exit, ..Self::failed(code, error.to_string()) };
+        match error {
+            E::Several { list } => failure.with("cards", serials(&list)),
+            E::NotFound { seen, .. } => failure.with("cards", serials(&seen)),
+            _ => failure,
+        }
     }
+}
+
+fn serials(cards: &[Ident]) -> Vec<String> {
+    cards.iter().map(Ident::to_string).collect()
 }
 
 fn wrong_pin(tries_left: Option<u8>) -> Option<String> {

@@ -125,6 +125,8 @@ pub(super) struct Failure {
     pub message: String,
     /// Both sides of it, a name and a text each.
     pub facts: Vec<(&'static str, String)>,
+    /// For machines only.
+    pub fields: Vec<(&'static str, Value)>,
     /// What to do next.
     pub hint: Option<String>,
     /// The exit code.
@@ -134,8 +136,8 @@ pub(super) struct Failure {
 impl Failure {
     /// Something that could not be done.
     pub(super) fn failed(code: &'static str, message: impl Into<String>) -> Self {
-        let (facts, hint) = (Vec::new(), None);
-        Self { verdict: Verdict::Failed, code, message: message.into(), facts, hint, exit: exit::FAILED }
+        let (facts, fields, hint, exit) = (Vec::new(), Vec::new(), None, exit::FAILED);
+        Self { verdict: Verdict::Failed, code, message: message.into(), facts, fields, hint, exit }
     }
 
     /// A command line that asks for nothing that can be done.
@@ -155,6 +157,12 @@ impl Failure {
         self
     }
 
+    /// The same with one field more for machines, who cannot read it out of the message.
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
     /// The one JSON object.
     pub(super) fn json(&self) -> Value {
         let mut object =
@@ -168,6 +176,7 @@ impl Failure {
                     first => *first = json!([first, text]),
                 }
             }
+            object.extend(self.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             if let Some(hint) = &self.hint {
                 object.insert("hint".into(), json!(hint));
             }
@@ -260,6 +269,7 @@ mod tests {
                 ("asked", "param.commit: git:4f2c".into()),
                 ("signed", "param.commit: git:91ab\u{1b}[2J".into()),
             ],
+            fields: Vec::new(),
             hint: Some("ask anew".into()),
             exit: exit::NO,
         };

@@ -49,7 +49,8 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
     }
     let mut outcomes: Vec<Outcome> = Vec::new();
     for path in &arguments.files {
-        outcomes.push(one(path, &chosen, asked.as_mut()));
+        let outcome = one(path, &chosen, asked.as_mut());
+        outcomes.push(outcome.map_err(|failure| failure.with("file", path.display().to_string())));
     }
     let worst = outcomes.iter().enumerate().rev().max_by_key(|(_, outcome)| match outcome {
         Ok(report) => report.exit,
