@@ -125,13 +125,13 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     #[cfg(feature = "virtual-card")]
-    if let Some(code) = simulate::stage_entry() {
+    if let Some(code) = simulate::stage_entry(&arguments) {
         return code;
     }
     // No core dump and no debugger of the same user may read a PIN out of this process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let arguments: Vec<OsString> = std::env::args_os().collect();
     // Scripts ask this often, and building the options takes longer than everything else here.
     if matches!(arguments.as_slice(), [_, only] if only == "--version" || only == "-V") {
         let printed = writeln!(io::stdout(), "{VERSION}");

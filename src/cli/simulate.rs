@@ -98,9 +98,8 @@ pub(super) struct Arguments {
 }
 
 /// Serves the stack's helper processes, if this process was started as one. To be called before anything else.
-pub(super) fn stage_entry() -> Option<ExitCode> {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    stage::enter(&arguments, &mut make)
+pub(super) fn stage_entry(arguments: &[OsString]) -> Option<ExitCode> {
+    stage::enter(arguments.get(1..).unwrap_or_default(), &mut make)
 }
 
 /// Runs the command with a token, or holds a token in a reader.
@@ -119,7 +118,7 @@ fn carry_out(arguments: Arguments) -> Result<u8, Failure> {
     CardWishes::parse(&first).map_err(|error| Failure::usage(error.to_string()))?;
     if let Some(address) = &arguments.vpcd {
         let failed =
-            |error: Box<dyn Error>| Failure::failed("vpcd", format!("{address}: {}", with_sources(&*error)));
+            |error: Box<dyn Error>| Failure::failed("vpcd", format!("{address}: {}", stage::chain(&*error)));
         let card = make(&first).map_err(failed)?;
         serve::in_reader(card, address, arguments.control.as_deref()).map_err(failed)?;
         return Ok(exit::YES);
@@ -205,21 +204,11 @@ impl Drop for GnupgHome {
 const GNUPGHOME: &str = "GNUPGHOME";
 
 fn stage_failure(error: StageError) -> Failure {
-    let failure = Failure::failed("card-stack", with_sources(&error));
+    let failure = Failure::failed("card-stack", stage::chain(&error));
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
-}
-
-fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 impl Arguments {
@@ -357,5 +346,5 @@ pub(super) fn control(socket: Option<&Path>, words: &[String]) -> Result<String,
         })?,
     };
     virtual_openpgp_card::control::ask(&socket, &words.join(" "))
-        .map_err(|error| Failure::failed("control", with_sources(&error)))
+        .map_err(|error| Failure::failed("control", stage::chain(&error)))
 }
