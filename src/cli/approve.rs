@@ -13,8 +13,6 @@ use crate::cli::{Common, place, read_input};
 use crate::response::{Response, armored};
 use crate::statement::{Decision, MAX_STATEMENT};
 use crate::text::Text;
-use crate::trust::MAX_FILE;
-use crate::trust::roster::read_certificate;
 use crate::unix_time::UnixTime;
 
 const EXAMPLE: &str = "\
@@ -109,15 +107,7 @@ fn decide(
     };
     let served = signing.audience.as_ref().or(chosen.as_ref().map(|chosen| &chosen.trust.audience));
     check(&challenge, served, UnixTime::now())?;
-    let given = match &signing.certificate {
-        None => None,
-        Some(path) => {
-            let bytes =
-                place::read_bounded(path, MAX_FILE).map_err(|error| place::unreadable(path, &error))?;
-            let bad = |error| Failure::failed("bad-certificate", format!("{}: {error}", path.display()));
-            Some(read_certificate(&bytes).map_err(bad)?)
-        }
-    };
+    let given = signing.certificate.as_deref().map(work::given_certificate).transpose()?;
     let statement = challenge.decided(decision);
     let mut token = work::find_token(common, &desk.patience(statement.challenge.expires))?;
     if let Some(chosen) = &chosen {

@@ -15,9 +15,8 @@ use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, pin, place};
-use crate::trust::roster::read_certificate;
 use crate::trust::versions::write_pin;
-use crate::trust::{Files, MAX_FILE, Trust};
+use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{SigningKey, Tier};
 
@@ -70,7 +69,7 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
     let desk = Desk::new(common, None)?;
     let patience = desk.patience(UnixTime::now().plus(PATIENCE));
     let mut token = work::find_token(common, &patience)?;
-    let given = arguments.certificate.as_deref().map(read_given).transpose()?;
+    let given = arguments.certificate.as_deref().map(work::given_certificate).transpose()?;
     let cert = work::certificate(token.info(), None, given)?;
     let now = UnixTime::now();
     check_key(token.info(), &cert, now)?;
@@ -98,12 +97,6 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
         .with("key", key_of(token.info()))
         .with("touch", touch.word())
         .with("trust", trust.version.to_string()))
-}
-
-fn read_given(path: &Path) -> Result<Cert, Failure> {
-    let bytes = place::read_bounded(path, MAX_FILE).map_err(|error| place::unreadable(path, &error))?;
-    read_certificate(&bytes)
-        .map_err(|error| Failure::failed("bad-certificate", format!("{}: {error}", path.display())))
 }
 
 fn key_of(token: &TokenInfo) -> String {

@@ -129,7 +129,12 @@ fn exists(path: &Path) -> bool {
 /// # Errors
 /// Whatever the system gives, or `FileTooLarge`.
 pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    read_all(fs::File::open(path)?, most)
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// A file that could not be written, as a failure.
@@ -141,19 +146,6 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> Failure {
         _ => "check the path and who may write there",
     };
     Failure::failed("write", format!("{}: {error}", path.display())).hint(hint)
-}
-
-/// Reads `source` to its end, if that comes within `most` bytes.
-///
-/// # Errors
-/// Whatever the system gives, or `FileTooLarge`.
-pub(super) fn read_all(source: impl io::Read, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// A file that could not be read, as a failure.

@@ -169,16 +169,21 @@ fn no_status(error: &std::io::Error) -> Failure {
 }
 
 fn explained(challenge: &Challenge, rule: &Rule) -> Report {
-    let need: Vec<String> =
-        rule.need.iter().map(|need| format!("{} from {}", need.count, need.from)).collect();
     let text = format!(
         "{}\nneeds: {}, tier {}, within {}\nnothing was asked and nothing was run",
         challenge.to_text(),
-        need.join(" and "),
+        needs(rule),
         rule.tier,
         work::in_words(rule.answer_within)
     );
     Report::decided(Verdict::Pending, text).with("code", "dry-run").with("challenge", challenge.to_text())
+}
+
+/// The approvals that a rule needs: `2 from release and 1 from security`.
+fn needs(rule: &Rule) -> String {
+    let each: Vec<String> =
+        rule.need.iter().map(|need| format!("{} from {}", need.count, need.from)).collect();
+    each.join(" and ")
 }
 
 /// Says before anybody is asked that one token cannot be enough.
@@ -187,9 +192,7 @@ fn check_alone(rule: &Rule) -> Result<(), Failure> {
     if slots == 1 {
         return Ok(());
     }
-    let from: Vec<String> =
-        rule.need.iter().map(|need| format!("{} from {}", need.count, need.from)).collect();
-    Err(Failure::failed("quorum", format!("the rule needs {slots} approvals: {}", from.join(" and ")))
+    Err(Failure::failed("quorum", format!("the rule needs {slots} approvals: {}", needs(rule)))
         .hint("`run` cannot collect approvals of several people yet; use a rule with one"))
 }
 

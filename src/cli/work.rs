@@ -1,5 +1,6 @@
 //! One decision at the card: show the statement, find token and key, ask for PIN and touch, sign.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,20 +15,18 @@ use crate::card::{
 };
 use crate::cli::Common;
 use crate::cli::pin::{self, PinSource, Shown};
+use crate::cli::place;
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, say};
 use crate::response::Response;
 use crate::sign;
 use crate::statement::Statement;
-use crate::trust::Trust;
 use crate::trust::roster::read_certificate;
+use crate::trust::{MAX_FILE, Trust};
 use crate::unix_time::UnixTime;
 
 /// How long nothing may be said while a card is looked at.
 const LONG_ENOUGH_TO_WONDER: Duration = Duration::from_secs(2);
-
-/// The most bytes that gpg may export for one key.
-const MAX_EXPORT: usize = 1 << 20;
 
 /// The person at this end, and how to reach them.
 pub(super) struct Desk {
@@ -143,12 +142,22 @@ pub(super) fn certificate(
     })
 }
 
+/// Reads the certificate that the person gave as a file.
+///
+/// # Errors
+/// If it cannot be read, or is not one certificate.
+pub(super) fn given_certificate(path: &Path) -> Result<Cert, Failure> {
+    let bytes = place::read_bounded(path, MAX_FILE).map_err(|error| place::unreadable(path, &error))?;
+    read_certificate(&bytes)
+        .map_err(|error| Failure::failed("bad-certificate", format!("{}: {error}", path.display())))
+}
+
 /// What gpg's keyring has under this fingerprint. No gpg, no key and a failing gpg are all nothing.
 fn from_gpg(fingerprint: &str) -> Option<Cert> {
     let mut gpg = Command::new("gpg");
     gpg.args(["--batch", "--no-tty", "--export", fingerprint]).stdin(Stdio::null());
     let output = gpg.output().ok()?;
-    if !output.status.success() || output.stdout.len() > MAX_EXPORT {
+    if !output.status.success() || output.stdout.len() as u64 > MAX_FILE {
         return None;
     }
     read_certificate(&output.stdout).ok()
