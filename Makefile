@@ -4,6 +4,8 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+# Where udev looks for rules: below /usr/local and /usr by itself; from elsewhere, copy the file to /etc/udev/rules.d.
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 
 # What the tests talk to, by Debian package.
 PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
@@ -52,6 +54,7 @@ install: all
 	target/release/touchgate completions bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/touchgate
 	target/release/touchgate completions zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_touchgate
 	target/release/touchgate completions fish | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/touchgate.fish
+	install -D -m 0644 udev/70-touchgate.rules $(DESTDIR)$(UDEVDIR)/70-touchgate.rules
 
 # The clients that come from registries of their own, pinned, below target/.
 clients:
