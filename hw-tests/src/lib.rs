@@ -1,0 +1,19 @@
+//! One behaviour suite for OpenPGP cards, as data, run on three kinds of card: the virtual card in process, the
+//! virtual card behind a real pcscd, and real tokens.
+//!
+//! The scripts are `fixtures/cards/behaviour/*.script` and say in readable verbs what is sent and what must come back
+//! ([`script`]). The [`runner`] carries one out on whatever is a [`TestCard`](card::TestCard): the
+//! [card in process](card::InProcess). What a card signs,
+//! decrypts or attests is checked by openssl ([`check`]).
+
+pub mod apdu;
+pub mod attestation;
+pub mod card;
+pub mod check;
+pub mod factory;
+pub mod keys;
+pub mod passwords;
+pub mod record;
+pub mod runner;
+pub mod script;
+pub mod tlv;
