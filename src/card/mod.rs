@@ -11,6 +11,7 @@ mod admin;
 mod apdu;
 #[cfg(unix)]
 mod assuan;
+pub mod attestation;
 #[cfg(feature = "pcsc")]
 mod contention;
 pub mod error;

@@ -23,6 +23,7 @@ use openpgp::policy::{HashAlgoSecurity, Policy as _, StandardPolicy};
 use openpgp::types::{Curve, HashAlgorithm, RevocationStatus};
 use sequoia_openpgp as openpgp;
 
+use crate::card::attestation::PublicKey;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
 use crate::verify::packet::{self, Shaped};
@@ -86,6 +87,11 @@ impl SigningKey {
     /// Whether both hold the same public key, whatever their creation times and algorithm numbers.
     pub fn same_material(&self, other: &Self) -> bool {
         self.material() == other.material()
+    }
+
+    /// Whether an attestation of `attested` is one of this very key.
+    pub fn is_attested_by(&self, attested: &PublicKey) -> bool {
+        attested.is_key_of(&self.key)
     }
 
     /// The point or the modulus: the lengths alone keep the kinds apart. A modulus is one key
