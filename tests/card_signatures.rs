@@ -15,7 +15,8 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::serialize::SerializeInto;
 use sequoia_openpgp::types::{HashAlgorithm, SignatureType};
 use sequoia_openpgp::{KeyHandle, Result};
-use touchgate::card::{CardSigner, TouchPolicy};
+use touchgate::card::certificate::{self, Settings};
+use touchgate::card::{CardKeys, CardSigner, TouchPolicy};
 use touchgate::sign;
 use touchgate::verify::{NOTATION_NAME, NOTATION_VALUE};
 use virtual_openpgp_card::{Algorithm, Personality, VirtualCard};
@@ -53,8 +54,8 @@ fn round(algorithm: Algorithm) {
     let mut person = Person::with_pins(&[PIN, PIN]);
     let cert = {
         let mut signer = CardSigner::new(&mut token, key.clone(), &mut person, patience()).unwrap();
-        let created = std::time::UNIX_EPOCH + std::time::Duration::from_secs(CREATED.into());
-        sign::certificate(&mut signer, "Alice <alice@example.org>", created).unwrap()
+        let keys = CardKeys::signing(key.clone());
+        certificate::make(&keys, "Alice <alice@example.org>", &Settings::default(), &mut signer).unwrap().cert
     };
     // What goes into a keyring is what comes out of it.
     let cert = Cert::from_bytes(&cert.to_vec().unwrap()).unwrap();

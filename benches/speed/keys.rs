@@ -17,7 +17,8 @@ use openpgp::types::{Curve, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, Signatu
 use openpgp::{Cert, Fingerprint};
 use sequoia_openpgp as openpgp;
 
-use touchgate::sign;
+use touchgate::card::CardKeys;
+use touchgate::card::certificate::{self, Settings};
 
 use crate::Anyhow;
 
@@ -87,7 +88,9 @@ impl SoftwareKey {
 
     /// The certificate of this key alone, as `touchgate` makes it for a card.
     pub(crate) fn certificate(&mut self, created: SystemTime) -> Anyhow<Cert> {
-        Ok(sign::certificate(self, "Alice <alice@example.org>", created)?)
+        let keys = CardKeys::signing(self.public.clone());
+        let settings = Settings { made: Some(created.into()), ..Settings::default() };
+        Ok(certificate::make(&keys, "Alice <alice@example.org>", &settings, self)?.cert)
     }
 
     /// The certificate that most people bring: another key certifies, this one signs, a third decrypts.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ident::Ident;
+use super::keys::KeySlot;
 
 /// Why there is no signature. A variant is a fact; what to do about it is the caller's to say.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +173,16 @@ pub enum CardError {
         expected: String,
         /// Fingerprint that the card claims for its signature key.
         on_card: String,
+    },
+    /// The fingerprint that the card records is none that this key, made when the card says, can have.
+    #[error("the card's {slot} key is not the one that it records: {own}, not {recorded}")]
+    FingerprintDiffers {
+        /// The slot.
+        slot: KeySlot,
+        /// What the card records (DO C5).
+        recorded: String,
+        /// What the key has, in its usual form, with the recorded time (DO CD).
+        own: String,
     },
 
     // The card misbehaves.

@@ -12,11 +12,13 @@ mod apdu;
 #[cfg(unix)]
 mod assuan;
 pub mod attestation;
+pub mod certificate;
 #[cfg(feature = "pcsc")]
 mod contention;
 pub mod error;
 pub mod ident;
 pub mod info;
+pub mod keys;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 pub mod pin;
@@ -33,6 +35,7 @@ mod watch;
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
+pub use keys::{CardKeys, KeySlot, PublicKey};
 pub use pin::Pin;
 pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};

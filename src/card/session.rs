@@ -8,9 +8,9 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use openpgp_card::Error;
-use openpgp_card::ocard::crypto::{HashAlgo, PublicKeyMaterial, SigningAlgo};
+use openpgp_card::ocard::crypto::{HashAlgo, SigningAlgo};
 use openpgp_card::ocard::data::KdfDo;
-use openpgp_card::ocard::{KeyType, OpenPGP, StatusBytes, Transaction};
+use openpgp_card::ocard::{OpenPGP, StatusBytes, Transaction};
 use sequoia_openpgp::types::HashAlgorithm;
 
 use super::error::CardError;
@@ -53,12 +53,6 @@ pub struct Details {
     pub kdf_in_use: bool,
     /// Signatures made with the present key; `None` if the card does not say.
     pub signatures: Option<u32>,
-}
-
-/// The raw public key of the signature slot, with what is needed to make an OpenPGP key of it.
-pub(crate) struct RawKey {
-    pub(crate) material: PublicKeyMaterial,
-    pub(crate) created: u32,
 }
 
 /// How PW1 is presented.
@@ -113,11 +107,6 @@ impl Token {
     pub fn details(&self, patience: &Patience) -> Result<Details, CardError> {
         let token = self.clone();
         watch::run_quietly(patience, move || details(&token))
-    }
-
-    pub(crate) fn raw_key(&self, patience: &Patience) -> Result<RawKey, CardError> {
-        let token = self.clone();
-        watch::run_quietly(patience, move || raw_key(&token))
     }
 
     /// Signs. `again` is asked of while the thread reports a missed touch.
@@ -381,18 +370,6 @@ fn details(token: &Token) -> Result<Details, CardError> {
         let signatures = talk.tx.security_support_template().ok().map(|count| count.signature_count());
         let kdf_in_use = kdf.is_some_and(|kdf| kdf.kdf_algo() != 0);
         Ok(Details { cardholder, kdf_in_use, signatures })
-    })
-}
-
-fn raw_key(token: &Token) -> Result<RawKey, CardError> {
-    let key = token.info.signature_key.as_ref();
-    let created = key.ok_or(CardError::NoSignatureKey { ident: token.info.ident })?.created;
-    token.reopen(Purpose::Look, None, |talk| {
-        let material = talk
-            .tx
-            .public_key(KeyType::Signing)
-            .map_err(|error| talk.explain(error, "GENERATE ASYMMETRIC KEY PAIR (read)"))?;
-        Ok(RawKey { material, created })
     })
 }
 

@@ -14,6 +14,7 @@ use sequoia_openpgp::Cert;
 use sequoia_openpgp::serialize::SerializeInto as _;
 use virtual_openpgp_card::{Algorithm, Finger, Slot, TouchPolicy as CardTouchPolicy, VirtualCard};
 
+use crate::card::certificate::{self, Settings};
 use crate::card::{
     Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
     TouchNeed,
@@ -142,10 +143,11 @@ impl Story {
         card.generate(Slot::Signature, Algorithm::Ed25519, created).map_err(|error| failed(&error))?;
         let patience = Patience::lasting(Duration::from_secs(60));
         let mut token = Token::look(Arc::new(InProcess::virtual_card(&card)), &patience)?;
-        let key = sign::key_from_card(&token, &patience)?;
+        let keys = token.keys(&patience)?;
         let mut person = Person { terminal: None, card: &card, quiet: true };
-        let mut signer = CardSigner::new(&mut token, key, &mut person, patience.clone())?;
-        let cert = sign::certificate(&mut signer, "Alice <alice@example.org>", now.into())?;
+        let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut person, patience.clone())?;
+        let made = certificate::make(&keys, "Alice <alice@example.org>", &Settings::default(), &mut signer);
+        let cert = made.map_err(|error| failed(&error))?.cert;
         card.set_touch_policy(Slot::Signature, CardTouchPolicy::Fixed);
         let token = Token::look(Arc::new(InProcess::virtual_card(&card)), &patience)?;
         let files = trust_files(&token, &cert, now)?;

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 use sequoia_openpgp::serialize::SerializeInto as _;
@@ -18,12 +18,13 @@ use virtual_openpgp_card::serve;
 use virtual_openpgp_card::stage::{self, StageError};
 use virtual_openpgp_card::{Algorithm, Slot, TouchPolicy, VirtualCard};
 
+use crate::card::certificate::{self, Settings};
 use crate::card::{
     Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
     TouchNeed,
 };
 use crate::cli::report::{Failure, exit, say};
-use crate::sign;
+use crate::unix_time::UnixTime;
 
 const EXAMPLE: &str = "\
 Example:
@@ -311,11 +312,12 @@ fn make(arguments: &[OsString]) -> Result<VirtualCard, Box<dyn Error>> {
 fn certify(card: &VirtualCard, user_id: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     let patience = Patience::lasting(Duration::from_secs(60));
     let mut token = Token::look(Arc::new(InProcess::virtual_card(card)), &patience)?;
-    let key = sign::key_from_card(&token, &patience)?;
+    let keys = token.keys(&patience)?;
     let mut holder = Holder;
-    let mut signer = CardSigner::new(&mut token, key, &mut holder, patience)?;
-    let cert = sign::certificate(&mut signer, user_id, SystemTime::now())?;
-    Ok(cert.armored().to_vec()?)
+    let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut holder, patience)?;
+    let settings = Settings { made: Some(UnixTime::now()), ..Settings::default() };
+    let made = certificate::make(&keys, user_id, &settings, &mut signer)?;
+    Ok(made.cert.armored().to_vec()?)
 }
 
 /// Whoever made the card knows its factory PIN.

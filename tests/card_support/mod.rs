@@ -12,6 +12,7 @@ use sequoia_openpgp::Packet;
 use sequoia_openpgp::crypto::Signer;
 use sequoia_openpgp::packet::{Key, Signature, key};
 use sequoia_openpgp::parse::Parse;
+use touchgate::card::certificate::{CertificateError, Made};
 use touchgate::card::{
     Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
     TouchNeed,
@@ -108,13 +109,21 @@ pub fn sign_with(
 
 /// The public key of a card without faults.
 pub fn key(card: &VirtualCard) -> Key<key::PublicParts, key::UnspecifiedRole> {
-    sign::key_from_card(&look(card).unwrap(), &patience()).unwrap()
+    look(card).unwrap().signature_key(&patience()).unwrap()
 }
 
 pub fn card_error(error: SignError) -> CardError {
     match error {
         SignError::Card(error) => error,
         SignError::OpenPgp { message } => unreachable!("openpgp: {message}"),
+    }
+}
+
+/// A certificate, or what the card said to it.
+pub fn certified(made: Result<Made, CertificateError>) -> Result<Made, CardError> {
+    match made {
+        Err(CertificateError::Sign(error)) => Err(card_error(error)),
+        other => Ok(other.unwrap()),
     }
 }
 

@@ -14,8 +14,9 @@ use std::time::Duration;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::parse::Parse;
 use sequoia_openpgp::serialize::Serialize;
+use touchgate::card::certificate::{self, Settings};
 use touchgate::card::select::{CardPath, ReaderState, list, open};
-use touchgate::card::{CardSigner, Patience};
+use touchgate::card::{CardKeys, CardSigner, Patience};
 use touchgate::sign;
 use virtual_openpgp_card::control;
 use virtual_openpgp_card::stage::{Builder, Stage};
@@ -226,18 +227,19 @@ fn signed(path: CardPath, patience: &Patience) -> Result<(), touchgate::card::Ca
     match certificate {
         // The first run makes the certificate, the second signs with it.
         Some(file) if !file.exists() => {
-            let key = sign::key_from_card(&token, patience).map_err(super::card_error)?;
-            let created = key.creation_time();
+            let keys = CardKeys::signing(token.signature_key(patience)?);
+            let key = keys.signature.clone();
             let mut signer = CardSigner::new(&mut token, key, &mut person, patience.clone())?;
-            let cert = sign::certificate(&mut signer, "Alice <alice@example.org>", created)
-                .map_err(super::card_error)?;
+            let made =
+                certificate::make(&keys, "Alice <alice@example.org>", &Settings::default(), &mut signer);
+            let cert = super::certified(made)?.cert;
             drop(signer);
             cert.serialize(&mut std::fs::File::create(file).unwrap()).unwrap();
         }
         certificate => {
             let key = match certificate {
                 Some(file) => sign::key_on_card(&Cert::from_file(file).unwrap(), &token).unwrap(),
-                None => sign::key_from_card(&token, patience).map_err(super::card_error)?,
+                None => token.signature_key(patience)?,
             };
             let mut signer = CardSigner::new(&mut token, key, &mut person, patience.clone())?;
             let signature = sign::detached(&mut signer, STATEMENT, std::time::SystemTime::now())
