@@ -174,6 +174,12 @@ pub enum CardError {
         /// Fingerprint that the card claims for its signature key.
         on_card: String,
     },
+    /// The card has no attestation key: it is no YubiKey from firmware 5.2 on.
+    #[error("card {ident} cannot attest its keys")]
+    NoAttestation {
+        /// The card.
+        ident: Ident,
+    },
     /// The fingerprint that the card records is none that this key, made when the card says, can have.
     #[error("the card's {slot} key is not the one that it records: {own}, not {recorded}")]
     FingerprintDiffers {

@@ -3,7 +3,9 @@
 use openpgp_card::ocard::KeyType;
 use openpgp_card::ocard::algorithm::{AlgorithmAttributes, Curve};
 use openpgp_card::ocard::crypto::EccType;
-use openpgp_card::ocard::data::{ApplicationRelatedData, TouchPolicy as CardTouchPolicy};
+use openpgp_card::ocard::data::{
+    ApplicationRelatedData, TouchPolicy as CardTouchPolicy, UserInteractionFlag,
+};
 use sequoia_openpgp::Fingerprint;
 
 use super::error::CardError;
@@ -137,15 +139,7 @@ const COMMAND: &str = "GET DATA 6E";
 pub(crate) fn read(ard: &ApplicationRelatedData, reader: &str, pinpad: bool) -> Result<TokenInfo, CardError> {
     let aid = ard.application_id().map_err(malformed)?;
     let pw = ard.pw_status_bytes().map_err(malformed)?;
-    let touch = match ard.uif_pso_cds().map_err(malformed)?.map(|uif| uif.touch_policy()) {
-        None => TouchPolicy::None,
-        Some(CardTouchPolicy::Off) => TouchPolicy::Off,
-        Some(CardTouchPolicy::On) => TouchPolicy::On,
-        Some(CardTouchPolicy::Fixed) => TouchPolicy::Fixed,
-        Some(CardTouchPolicy::Cached) => TouchPolicy::Cached,
-        Some(CardTouchPolicy::CachedFixed) => TouchPolicy::CachedFixed,
-        Some(CardTouchPolicy::Unknown(value)) => TouchPolicy::Unknown(value),
-    };
+    let touch = touch_policy(ard.uif_pso_cds().map_err(malformed)?);
     Ok(TokenInfo {
         ident: Ident { manufacturer: aid.manufacturer(), serial: aid.serial() },
         reader: reader.to_owned(),
@@ -157,6 +151,19 @@ pub(crate) fn read(ard: &ApplicationRelatedData, reader: &str, pinpad: bool) -> 
         kdf_supported: ard.extended_capabilities().map_err(malformed)?.kdf_do(),
         pinpad,
     })
+}
+
+/// What a User Interaction Flag says; no such object is no such feature.
+pub(crate) fn touch_policy(flag: Option<UserInteractionFlag>) -> TouchPolicy {
+    match flag.map(|flag| flag.touch_policy()) {
+        None => TouchPolicy::None,
+        Some(CardTouchPolicy::Off) => TouchPolicy::Off,
+        Some(CardTouchPolicy::On) => TouchPolicy::On,
+        Some(CardTouchPolicy::Fixed) => TouchPolicy::Fixed,
+        Some(CardTouchPolicy::Cached) => TouchPolicy::Cached,
+        Some(CardTouchPolicy::CachedFixed) => TouchPolicy::CachedFixed,
+        Some(CardTouchPolicy::Unknown(value)) => TouchPolicy::Unknown(value),
+    }
 }
 
 fn signature_key(ard: &ApplicationRelatedData) -> Result<Option<SignatureKey>, CardError> {

@@ -12,12 +12,14 @@ mod apdu;
 #[cfg(unix)]
 mod assuan;
 pub mod attestation;
+mod attest;
 pub mod certificate;
 #[cfg(feature = "pcsc")]
 mod contention;
 pub mod error;
 pub mod ident;
 pub mod info;
+mod kept;
 pub mod keys;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
@@ -35,6 +37,7 @@ mod watch;
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
+pub use kept::KeptPin;
 pub use keys::{CardKeys, KeySlot, PublicKey};
 pub use pin::Pin;
 pub use select::{CardPath, Reader, ReaderState, list, open};

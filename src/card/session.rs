@@ -119,6 +119,11 @@ impl Token {
     ) -> Result<Vec<u8>, CardError> {
         let token = self.clone();
         let result = watch::run(patience, move |reporter| sign(&token, &task, &again, reporter), step);
+        self.note_pin(result)
+    }
+
+    /// Remembers what an outcome says about the tries that are left.
+    pub(super) fn note_pin<T>(&mut self, result: Result<T, CardError>) -> Result<T, CardError> {
         match &result {
             Err(CardError::WrongPin { tries_left: Some(left) }) => self.info.pin_tries_left = *left,
             Err(CardError::PinBlocked) => self.info.pin_tries_left = 0,
@@ -220,7 +225,12 @@ impl Talk<'_, '_> {
         }
     }
 
-    fn verify(&mut self, secret: &Secret, kdf: Option<&KdfDo>, reporter: &Reporter) -> Result<(), CardError> {
+    pub(super) fn verify(
+        &mut self,
+        secret: &Secret,
+        kdf: Option<&KdfDo>,
+        reporter: &Reporter,
+    ) -> Result<(), CardError> {
         let result = match secret {
             Secret::Typed(pin) => {
                 self.tape.load_pin(pin.for_card(kdf, Whose::User)?);
@@ -286,15 +296,27 @@ impl Talk<'_, '_> {
         let began = Instant::now();
         match self.tx.signature_for_hash(algo, &task.digest) {
             Ok(signature) => Ok(signature),
-            Err(Error::CardStatus(status)) => Err(match status {
-                StatusBytes::SecurityRelatedIssues => CardError::NotTouched { waited: began.elapsed() },
-                // After a good VERIFY in this transaction this is the finger, not the PIN.
-                StatusBytes::SecurityStatusNotSatisfied if need != TouchNeed::Never => {
-                    CardError::NotTouched { waited: began.elapsed() }
-                }
-                other => self.explain(other.into(), COMMAND),
-            }),
-            Err(error) => Err(self.explain(error, COMMAND)),
+            Err(error) => Err(self.untouched(error, COMMAND, need, began)),
+        }
+    }
+
+    /// What a status word means that came instead of a touch, or of what the touch was for.
+    pub(super) fn untouched(
+        &self,
+        error: Error,
+        command: &'static str,
+        need: TouchNeed,
+        began: Instant,
+    ) -> CardError {
+        match error {
+            Error::CardStatus(StatusBytes::SecurityRelatedIssues) => {
+                CardError::NotTouched { waited: began.elapsed() }
+            }
+            // After a good VERIFY in this transaction this is the finger, not the PIN.
+            Error::CardStatus(StatusBytes::SecurityStatusNotSatisfied) if need != TouchNeed::Never => {
+                CardError::NotTouched { waited: began.elapsed() }
+            }
+            other => self.explain(other, command),
         }
     }
 }

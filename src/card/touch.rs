@@ -102,7 +102,7 @@ impl<'a> CardSigner<'a> {
             .clone();
         let mut refused = None;
         let signature = loop {
-            let secret = self.ask(&mut refused)?;
+            let secret = ask(self.token.info(), self.attendant, &mut refused)?;
             let digest = digest.get(..shape.digest_bytes(digest.len())).unwrap_or(digest).to_vec();
             let task = Task { secret, rsa: shape == Shape::Rsa, hash, digest };
             match self.run(&task) {
@@ -116,28 +116,6 @@ impl<'a> CardSigner<'a> {
             on_card: on_card.to_hex().to_ascii_lowercase(),
         })?;
         Ok(signature)
-    }
-
-    /// A PIN that this card may accept.
-    fn ask(&mut self, refused: &mut Option<CardError>) -> Result<Secret, CardError> {
-        loop {
-            let token = self.token.info();
-            if token.pin_tries_left == 0 {
-                return Err(CardError::PinBlocked);
-            }
-            let request = PinRequest { token, refused: refused.as_ref() };
-            match self.attendant.pin(&request)? {
-                Some(PinEntry::Pinpad) => return Ok(Secret::Pinpad),
-                Some(PinEntry::Typed(pin)) => match pin.fits(token) {
-                    Ok(()) => return Ok(Secret::Typed(pin)),
-                    Err(error) => *refused = Some(error),
-                },
-                None => {
-                    let none = CardError::NoPin { why: "none was given".to_owned() };
-                    return Err(refused.take().unwrap_or(none));
-                }
-            }
-        }
     }
 
     /// One signature, with as many touches awaited as the attendant wants.
@@ -166,6 +144,31 @@ impl<'a> CardSigner<'a> {
                 Ok(signature) => return Ok(signature),
                 Err(CardError::NotTouched { .. }) if wanted => {}
                 Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A PIN that this card may accept, or the pinpad.
+pub(super) fn ask(
+    token: &TokenInfo,
+    attendant: &mut dyn Attendant,
+    refused: &mut Option<CardError>,
+) -> Result<Secret, CardError> {
+    loop {
+        if token.pin_tries_left == 0 {
+            return Err(CardError::PinBlocked);
+        }
+        let request = PinRequest { token, refused: refused.as_ref() };
+        match attendant.pin(&request)? {
+            Some(PinEntry::Pinpad) => return Ok(Secret::Pinpad),
+            Some(PinEntry::Typed(pin)) => match pin.fits(token) {
+                Ok(()) => return Ok(Secret::Typed(pin)),
+                Err(error) => *refused = Some(error),
+            },
+            None => {
+                let none = CardError::NoPin { why: "none was given".to_owned() };
+                return Err(refused.take().unwrap_or(none));
             }
         }
     }

@@ -39,6 +39,7 @@ impl From<CardError> for Failure {
             E::Kdf { .. } => ("kdf", exit::CARD, Some("no try was lost; plug the token in again, and if it stays so see `gpg --card-edit`, `kdf-setup`".into())),
             E::NoSignatureKey { .. } => ("no-signature-key", exit::CARD, Some("make one with `gpg --card-edit`: `admin`, `generate`".into())),
             E::UnsupportedAlgorithm { .. } => ("unsupported-algorithm", exit::FAILED, Some("Ed25519, NIST P-256/384/521 and RSA 2048/3072/4096 are supported".into())),
+            E::NoAttestation { .. } => ("no-attestation", exit::FAILED, Some("YubiKeys from firmware 5.2 on attest their keys, others do not".into())),
             E::FingerprintDiffers { .. } => ("fingerprint-differs", exit::FAILED, Some("something wrote another fingerprint or time to the card; make or import the key again with `gpg --card-edit`".into())),
             E::KeyMismatch { .. } => ("key-mismatch", exit::FAILED, Some("the certificate at hand is not this token's; export the right one, or use the right token with --card".into())),
             E::Refused { .. } => ("card-refused", exit::FAILED, None),
