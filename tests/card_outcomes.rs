@@ -530,7 +530,7 @@ fn no_card_and_no_application() {
 
     let other = card(VirtualCard::builder());
     other.add_fault(Fault::on(Pattern::instruction(0xa4), Effect::Status(0x6a82)));
-    assert!(matches!(look(&other), Err(CardError::Unreadable { .. })));
+    assert!(matches!(look(&other), Err(CardError::NoApplication { .. })));
 }
 
 // Another card than before.

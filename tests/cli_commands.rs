@@ -303,6 +303,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         ran.out.lines().filter_map(|line| line.strip_prefix("ok   ")?.split(' ').next()).collect();
     let expected = [
         "device",
+        "udev",
         "pcscd",
         "reader",
         "card",
@@ -311,6 +312,8 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         "key",
         "certificate",
         "touch",
+        "attestation",
+        "contention",
         "trust",
         "trust-pin",
         "enrolled",
@@ -323,7 +326,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
     assert_eq!(of_json, expected);
     // Held by gpg it is in order too, and says so.
     world.assert_gpg_works();
-    assert!(doctor(&world, &[]).succeeded().out.contains("through scdaemon, which holds it"));
+    assert!(doctor(&world, &[]).succeeded().out.contains("through scdaemon, which holds the card"));
     world.assert_gpg_works();
 }
 
@@ -335,7 +338,7 @@ fn doctor_names_the_first_broken_link_and_its_cure() {
 
     let mut no_pcscd = world.touchgate(["doctor", "--json"]);
     let cure = broken(run(no_pcscd.env("PCSCLITE_CSOCK_NAME", "/nonexistent")), "pcscd", "no-pcscd");
-    assert!(cure.contains("apt install pcscd"), "{cure}");
+    assert!(cure.contains("systemctl enable --now pcscd.socket"), "{cure}");
 
     world.tell("pull");
     broken(json(), "card", "no-card");
@@ -402,6 +405,9 @@ fn doctor_names_the_first_broken_link_and_its_cure() {
 fn doctor_sees_an_empty_slot_a_weak_touch_and_a_stranger() {
     let world = World::with("", |_, builder| builder.card(["--serial=12345678"]));
     broken(doctor(&world, &["--json"]), "key", "no-signature-key");
+
+    let world = World::new("--personality=plain");
+    assert!(doctor(&world, &[]).succeeded().out.contains("ok   attestation  the token has none"));
 
     let world = World::new("--touch-policy=off");
     assert!(doctor(&world, &[]).succeeded().out.contains("ok   touch        off: WEAK"));

@@ -21,6 +21,7 @@
 //! t| the terminal
 //! ```
 //!
+//! `MACHINE` in a command is a folder with the files of a machine that has a YubiKey, for `doctor --root`.
 //! What differs from run to run stands as a word in capitals. After each command gpg must see the card at
 //! its first attempt, and what `run` was given to run has run only if the code is 0.
 //!
@@ -29,6 +30,8 @@
 #![cfg(all(feature = "cli", feature = "pcsc", feature = "virtual-card"))]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "support/cli.rs"]
 mod support;
 
@@ -41,6 +44,7 @@ use std::sync::Mutex;
 
 use touchgate::statement::Statement;
 
+use machine::Machine;
 use support::{PIN, Ran, Running, SERIAL, Terminal, World, card_arguments, need, run, signal};
 
 /// More than there are processors: most of the time is spent waiting.
@@ -50,7 +54,7 @@ const EVIDENCE: &str = "ran";
 
 #[test]
 fn every_transcript_holds() {
-    need(&["opensc-tool", "setsid"]);
+    need(&["opensc-tool", "setsid", "setpriv", "unshare"]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/transcripts");
     let wanted = std::env::var("TRANSCRIPT").unwrap_or_default();
     let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -157,16 +161,28 @@ impl Case {
         for given in &self.given {
             changes.make(given, &world, &request);
         }
+        let machine = changes.machine.as_ref().map(|machine| machine.0.display().to_string());
         let words: Vec<&str> = line
             .split_whitespace()
-            .map(|word| if word == "REQUEST" { request.as_str() } else { word })
+            .map(|word| match word {
+                "REQUEST" => request.as_str(),
+                "MACHINE" => machine.as_deref().unwrap(),
+                word => word,
+            })
             .collect();
         let (program, arguments) = words.split_first().unwrap();
         assert_eq!(*program, "touchgate");
         let mut terminal = (!self.terminal.is_empty()).then(Terminal::new);
         let mut command = match &terminal {
             Some(terminal) => world.touchgate_at(terminal, arguments),
-            None => world.touchgate(arguments),
+            None => match changes.bound.split_first() {
+                Some((first, rest)) => {
+                    let mut command = world.command(first);
+                    command.args(rest).arg(support::PROGRAM).args(arguments);
+                    command
+                }
+                None => world.touchgate(arguments),
+            },
         };
         command.envs(changes.environment.iter().cloned());
         let line_in = self.pin.as_deref().filter(|_| terminal.is_none());
@@ -199,6 +215,12 @@ impl Case {
         self.assert_no_pin(&[&ran.out, &ran.err, &screen]);
 
         drop(changes);
+        if self.given.iter().any(|given| given.starts_with(TOLD)) {
+            world.tell("faults clear");
+        }
+        if self.given.iter().any(|given| given == SCDAEMON_SEES_NOTHING) {
+            run(world.command("gpgconf").args(["--kill", "gpg-agent"])).succeeded();
+        }
         if self.at_touch.as_deref() == Some("kill pcscd") {
             world.stage.restart_pcscd().unwrap();
         }
@@ -267,8 +289,12 @@ fn fold_statement(text: &mut String) {
 /// What was done to the world before the command.
 #[derive(Default)]
 struct Changes {
-    environment: Vec<(&'static str, &'static str)>,
-    holder: Option<Child>,
+    environment: Vec<(&'static str, PathBuf)>,
+    /// Other programs, ended with this.
+    others: Vec<Child>,
+    machine: Option<Machine>,
+    /// What makes the command be bound by modes of files.
+    bound: Vec<&'static str>,
 }
 
 impl Changes {
@@ -281,15 +307,54 @@ impl Changes {
         };
         match given {
             "scdaemon holds the card" => world.assert_gpg_works(),
-            "another program holds the card" => self.holder = Some(hold_card(world)),
-            "the PIN is blocked" => {
-                let wrong = "--send-apdu=00200081063635343332310A".trim_end_matches("0A");
-                let select = "--send-apdu=00A4040006D27600012401";
-                run(world.command("opensc-tool").args(["--reader=0", select, wrong, wrong, wrong]))
-                    .succeeded();
+            "another program holds the card" => self.others.push(hold_card(world)),
+            "the PIN is blocked" => send(world, &[WRONG_PW1; 3]),
+            "both PINs are blocked" => send(world, &[[WRONG_PW1; 3], [WRONG_PW3; 3]].concat()),
+            "the token was reset" => {
+                send(world, &[[WRONG_PW1; 3], [WRONG_PW3; 3]].concat());
+                send(world, &["00E60000", "00440000"]);
             }
+            "the touch was switched off" => send(world, &["00200083083132333435363738", "00DA00D6020020"]),
             "the reader is empty" => drop(world.tell("pull")),
-            "pcscd is not running" => self.environment.push(("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd")),
+            "pcscd is not running" => self.set_socket("/nonexistent/pcscd".into()),
+            "a YubiKey is on USB" => self.machine = Some(Machine::new(world.home.join("machine"))),
+            "it was unplugged" => self.machine().unplug(),
+            "its smart card side is off" => self.machine().switch_smart_card_off(),
+            "there is no file to open it by" => self.machine().remove_node(),
+            "the device rules are installed" => self.machine().install_rules(),
+            "it may not be opened" => {
+                self.machine().forbid_node();
+                self.bound = machine::bound_by_modes();
+            }
+            SCDAEMON_SEES_NOTHING => {
+                let mut agent = world.command("gpg-connect-agent");
+                agent.env("PCSCLITE_CSOCK_NAME", "/nonexistent/pcscd");
+                run(agent.args(["SCD GETINFO version", "/bye"])).succeeded();
+            }
+            "scdaemon has it open" => self.others.push(hold_device(world, &self.machine().node())),
+            "pcscd is not installed" => self.machine().uninstall("pcscd"),
+            "libccid is not installed" => self.machine().uninstall("libccid"),
+            "pcscd was killed" => {
+                let socket = self.socket_in(world);
+                machine::dead_socket(&socket);
+            }
+            "polkit denies pcscd" => {
+                let socket = self.socket_in(world);
+                machine::closing_socket(&socket);
+            }
+            "pcscd's socket may not be opened" => {
+                let socket = self.socket_in(world);
+                machine::dead_socket(&socket);
+                machine::forbid(&socket);
+                self.bound = machine::bound_by_modes();
+            }
+            "pcscd has no reader" => {
+                let socket = self.socket_in(world);
+                let empty = world.home.join("no-readers");
+                fs::create_dir(&empty).unwrap();
+                let pcscd = machine::pcscd_without_reader(&mut world.command("unshare"), &socket, &empty);
+                self.others.push(pcscd);
+            }
             "nothing was set up" => fs::remove_dir_all(config).unwrap(),
             "trust is not pinned" => fs::remove_file(config.join("pin")).unwrap(),
             "another version is pinned" => {
@@ -300,18 +365,65 @@ impl Changes {
                 edit("expires: ", "expires: 2020-01-01T00:15:00Z");
             }
             "the request is for another verifier" => edit("audience: ", "audience: other.example"),
-            _ => panic!("what is {given:?}?"),
+            other => match other.strip_prefix(TOLD) {
+                Some(line) => drop(world.tell(line)),
+                None => panic!("what is {given:?}?"),
+            },
         }
+    }
+
+    fn machine(&self) -> &Machine {
+        self.machine.as_ref().unwrap()
+    }
+
+    /// Another card service than the stage's.
+    fn set_socket(&mut self, socket: PathBuf) {
+        self.environment.push(("PCSCLITE_CSOCK_NAME", socket));
+    }
+
+    fn socket_in(&mut self, world: &World) -> PathBuf {
+        let socket = world.home.join("pcscd.comm");
+        self.set_socket(socket.clone());
+        socket
     }
 }
 
 impl Drop for Changes {
     fn drop(&mut self) {
-        if let Some(mut holder) = self.holder.take() {
-            holder.kill().unwrap();
-            holder.wait().unwrap();
+        for mut other in self.others.drain(..) {
+            other.kill().unwrap();
+            other.wait().unwrap();
         }
     }
+}
+
+/// Words for the virtual card, undone afterwards.
+const TOLD: &str = "the card is told ";
+/// A scdaemon that runs without pcscd and may not open USB devices either.
+const SCDAEMON_SEES_NOTHING: &str = "scdaemon runs and sees no card";
+
+/// VERIFY with PINs that are not the card's.
+const WRONG_PW1: &str = "0020008106363534333231";
+const WRONG_PW3: &str = "00200083083837363534333231";
+
+/// Sends commands to the first card's OpenPGP application, whatever it says to them.
+fn send(world: &World, commands: &[&str]) {
+    let mut tool = world.command("opensc-tool");
+    tool.args(["--reader=0", "--send-apdu=00A4040006D27600012401"]);
+    run(tool.args(commands.iter().map(|command| format!("--send-apdu={command}")))).succeeded();
+}
+
+/// A scdaemon with a USB device open, as one has that drives a token itself.
+fn hold_device(world: &World, node: &Path) -> Child {
+    let mut command = world.command("sh");
+    command.args(["-c", "exec 9<>\"$0\" && exec /usr/lib/gnupg/scdaemon --server"]).arg(node);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // Its greeting.
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("OK"), "{line}");
+    child
 }
 
 /// Another program with an exclusive connection to the first card: this one, started again.

@@ -1,65 +1,96 @@
-//! Who else talks to the card service, as far as the system shows it.
+//! Who else talks to the card service or holds a token, as far as the system shows it.
 //!
 //! The kernel knows for each end of a local socket which other end it belongs to (socket diagnosis
-//! over netlink), and `/proc` shows which process has which end. Both together name the clients of
-//! pcscd exactly. Other users' processes stay hidden unless we are root.
+//! over netlink), and `/proc` shows which process has which end: both together name the clients of
+//! pcscd exactly. A program that drives a token itself, as scdaemon can, has its USB device open.
+//! Other users' processes stay hidden unless we are root.
 
 use std::path::{Path, PathBuf};
 
 use super::error::{Holder, Process};
+use super::usb::Device;
 
 /// Where Debian's pcscd listens; `PCSCLITE_CSOCK_NAME` names another place, to clients and to us.
 const PCSCD_SOCKET: &str = "/run/pcscd/pcscd.comm";
 
+/// The program that gpg talks to cards through, as the kernel names it.
+pub(super) const SCDAEMON: &str = "scdaemon";
+
+/// The socket of the card service.
+pub(crate) fn pcscd_socket() -> PathBuf {
+    std::env::var_os("PCSCLITE_CSOCK_NAME").map_or_else(|| PCSCD_SOCKET.into(), PathBuf::from)
+}
+
 /// Who may hold a card that PC/SC says is taken. Never a guess: programs connected to this very service.
 pub(crate) fn holder() -> Holder {
-    let socket = std::env::var_os("PCSCLITE_CSOCK_NAME").map_or_else(|| PCSCD_SOCKET.into(), PathBuf::from);
-    let clients = clients_of(&socket);
-    let scdaemons: Vec<Process> =
-        clients.iter().filter(|process| process.name == "scdaemon").cloned().collect();
-    if !scdaemons.is_empty() {
-        Holder::Scdaemon(scdaemons)
-    } else if clients.is_empty() {
-        Holder::Unknown
-    } else {
-        Holder::Programs(clients)
+    Holder::of(clients())
+}
+
+/// Who else is connected to the card service.
+pub(crate) fn clients() -> Vec<Process> {
+    clients_of(&pcscd_socket())
+}
+
+/// Who has a USB device open, if it is somebody else than pcscd, which serves everybody.
+pub(crate) fn drives(device: &Device) -> Option<Holder> {
+    let node = std::fs::canonicalize(&device.node).ok()?;
+    let found = opened(&node);
+    (!found.is_empty() && found.iter().all(|process| process.name != "pcscd")).then(|| Holder::of(found))
+}
+
+impl Holder {
+    /// scdaemon, where it is among them: it keeps a card, others come and go.
+    fn of(processes: Vec<Process>) -> Self {
+        let scdaemons: Vec<Process> =
+            processes.iter().filter(|process| process.name == SCDAEMON).cloned().collect();
+        if !scdaemons.is_empty() {
+            Self::Scdaemon(scdaemons)
+        } else if processes.is_empty() {
+            Self::Unknown
+        } else {
+            Self::Programs(processes)
+        }
     }
 }
 
 /// The processes, except this one, with a connection to the local socket at `path`.
 #[cfg(target_os = "linux")]
-pub(crate) fn clients_of(path: &Path) -> Vec<Process> {
-    let Some(inodes) = linux::peers(path) else { return Vec::new() };
-    let mut found: Vec<Process> = linux::owners(&inodes);
-    found.retain(|process| process.pid != std::process::id());
-    found.sort();
-    found
+fn clients_of(path: &Path) -> Vec<Process> {
+    let Some(inodes) = linux::peers(path).filter(|inodes| !inodes.is_empty()) else { return Vec::new() };
+    let inode = |link: &Path| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok();
+    super::processes::that_have(|link| inode(link).is_some_and(|inode| inodes.contains(&inode)))
+}
+
+/// The processes, except this one, that have the file `node` open.
+#[cfg(target_os = "linux")]
+fn opened(node: &Path) -> Vec<Process> {
+    super::processes::that_have(|link| link == node)
 }
 
 /// Not known on this system.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn clients_of(_: &Path) -> Vec<Process> {
+fn clients_of(_: &Path) -> Vec<Process> {
+    Vec::new()
+}
+
+/// Not known on this system.
+#[cfg(not(target_os = "linux"))]
+fn opened(_: &Path) -> Vec<Process> {
     Vec::new()
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::collections::HashSet;
-    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
 
     use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 
-    use super::Process;
-
     /// Answers read at most; a machine with more local sockets than fit is searched in part.
     const MAX_MESSAGES: usize = 4096;
     /// Netlink dumps come in pieces of at most 32 KiB.
     const BUFFER: usize = 64 * 1024;
-    /// Processes looked at, and open files of each.
-    const MAX_PROCESSES: usize = 65_536;
-    const MAX_FILES: usize = 4096;
 
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     const NLM_F_REQUEST_DUMP: u16 = 0x301;
@@ -145,40 +176,6 @@ mod linux {
         }
         peer.filter(|_| named)
     }
-
-    /// The processes that have one of these sockets open.
-    pub(super) fn owners(inodes: &HashSet<u32>) -> Vec<Process> {
-        if inodes.is_empty() {
-            return Vec::new();
-        }
-        let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        processes
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .take(MAX_PROCESSES)
-            .filter(|pid| has_one(*pid, inodes))
-            .map(|pid| Process { pid, name: name(pid) })
-            .collect()
-    }
-
-    fn has_one(pid: u32, inodes: &HashSet<u32>) -> bool {
-        let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        files.flatten().take(MAX_FILES).any(|file| {
-            fs::read_link(file.path())
-                .ok()
-                .and_then(|target| {
-                    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u32>().ok()
-                })
-                .is_some_and(|inode| inodes.contains(&inode))
-        })
-    }
-
-    fn name(pid: u32) -> String {
-        fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(
-            |_| "a program".to_owned(),
-            |name| name.trim_end().chars().filter(|c| !c.is_control()).take(15).collect(),
-        )
-    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -209,6 +206,7 @@ mod tests {
         let found = clients_of(&path);
         drop(held);
         child.wait().unwrap();
-        assert_eq!(found, [Process { pid: child.id(), name: "cat".to_owned() }]);
+        let cat = Process { pid: child.id(), name: "cat".to_owned(), other_user: None, gnupg_home: None };
+        assert_eq!(found, [cat]);
     }
 }

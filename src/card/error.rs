@@ -1,6 +1,7 @@
 //! Every way in which talking to a card can end without a signature, each its own fact.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ident::Ident;
@@ -32,6 +33,9 @@ pub enum CardError {
     /// The PC/SC service went away in mid-work.
     #[error("the smart card service pcscd stopped while the card was in use")]
     PcscdLost,
+    /// The PC/SC service answers and will not serve this user.
+    #[error("the smart card service pcscd denies this user access")]
+    PcscdDenied,
     /// This program was built without PC/SC support.
     #[error("built without PC/SC support")]
     NoPcscSupport,
@@ -69,6 +73,12 @@ pub enum CardError {
         reader: String,
         /// Who holds it, as far as the system tells.
         by: Holder,
+    },
+    /// A card answers, and has no OpenPGP application or has it switched off.
+    #[error("the card in {reader} has no OpenPGP application")]
+    NoApplication {
+        /// The reader's name.
+        reader: String,
     },
     /// A card is there and could not be read.
     #[error("the card in {reader} could not be read: {why}")]
@@ -261,6 +271,10 @@ pub struct Process {
     pub pid: u32,
     /// The program's name as the kernel keeps it, 15 bytes at most.
     pub name: String,
+    /// The number of the user it belongs to, unless that is us.
+    pub other_user: Option<u32>,
+    /// The GnuPG home that it serves, of scdaemon, unless gpg would take that one by itself here.
+    pub gnupg_home: Option<PathBuf>,
 }
 
 impl fmt::Display for Process {

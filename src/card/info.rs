@@ -24,6 +24,10 @@ pub struct TokenInfo {
     pub touch: TouchPolicy,
     /// Tries left for PW1.
     pub pin_tries_left: u8,
+    /// Tries left for the Resetting Code; 0 also if none is set.
+    pub resetting_code_tries_left: u8,
+    /// Tries left for PW3.
+    pub admin_pin_tries_left: u8,
     /// Whether each signature needs the PIN anew.
     pub pin_for_each_signature: bool,
     /// The longest PW1 in bytes, before any KDF.
@@ -146,6 +150,8 @@ pub(crate) fn read(ard: &ApplicationRelatedData, reader: &str, pinpad: bool) -> 
         signature_key: signature_key(ard)?,
         touch,
         pin_tries_left: pw.err_count_pw1(),
+        resetting_code_tries_left: pw.err_count_rc(),
+        admin_pin_tries_left: pw.err_count_pw3(),
         pin_for_each_signature: pw.pw1_cds_valid_once(),
         pin_max: pw.pw1_max_len().into(),
         kdf_supported: ard.extended_capabilities().map_err(malformed)?.kdf_do(),

@@ -24,6 +24,8 @@ pub mod keys;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 pub mod pin;
+#[cfg(all(feature = "pcsc", target_os = "linux"))]
+mod processes;
 pub mod record;
 #[cfg(unix)]
 pub mod scdaemon;
@@ -32,8 +34,11 @@ mod session;
 pub mod slot;
 pub mod tape;
 pub mod touch;
+pub mod usb;
 mod watch;
 
+#[cfg(all(feature = "pcsc", feature = "cli"))]
+pub(crate) use contention::{clients as pcscd_clients, pcscd_socket};
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};

@@ -137,6 +137,8 @@ fn context() -> Result<Context, CardError> {
 fn service(error: Error) -> CardError {
     match error {
         Error::NoService | Error::ServiceStopped | Error::CommError => CardError::PcscdLost,
+        // polkit's no, to the service as a whole or to this reader.
+        Error::SecurityViolation => CardError::PcscdDenied,
         other => CardError::Pcsc { message: other.to_string() },
     }
 }

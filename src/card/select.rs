@@ -7,6 +7,7 @@ use super::error::{CardError, Holder};
 use super::ident::Ident;
 use super::session::Token;
 use super::slot::Slot;
+use super::usb::Machine;
 use super::watch::{self, Patience};
 
 /// Which way to take to the cards.
@@ -70,10 +71,18 @@ pub enum ReaderState {
 /// Only what concerns all readers: no service, cancelled, out of time. What is wrong with one reader
 /// stands in its [`ReaderState`].
 pub fn list(path: CardPath, patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    list_on(&Machine::default(), path, patience)
+}
+
+/// The same, with the kernel's view of USB from the files of `machine`.
+///
+/// # Errors
+/// As for [`list`].
+pub fn list_on(machine: &Machine, path: CardPath, patience: &Patience) -> Result<Vec<Reader>, CardError> {
     match path {
         CardPath::Scdaemon => Ok(vec![through_scdaemon(patience)?]),
-        CardPath::Direct => direct(patience),
-        CardPath::Auto => auto(patience),
+        CardPath::Direct => direct(machine, patience),
+        CardPath::Auto => auto(machine, patience),
     }
 }
 
@@ -134,6 +143,7 @@ fn found(name: &str, looked: Result<Token, CardError>) -> Result<Reader, CardErr
             error @ (CardError::Cancelled { .. }
             | CardError::OutOfTime { .. }
             | CardError::NoPcscd
+            | CardError::PcscdDenied
             | CardError::PcscdLost),
         ) => return Err(error),
         Err(error) => ReaderState::Unreadable(error),
@@ -157,20 +167,31 @@ fn through_scdaemon(_: &Patience) -> Result<Reader, CardError> {
     Err(CardError::NoScdaemon { why: "not supported on this system".to_owned() })
 }
 
+/// The readers, and what another program drives past pcscd.
 #[cfg(feature = "pcsc")]
-fn direct(patience: &Patience) -> Result<Vec<Reader>, CardError> {
+fn direct(machine: &Machine, patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    use super::contention;
     let slots = watch::run_quietly(patience, super::pcsc::readers)?;
-    slots.into_iter().map(|slot| look(slot, patience)).collect()
+    let mut readers: Vec<Reader> =
+        slots.into_iter().map(|slot| look(slot, patience)).collect::<Result<_, _>>()?;
+    for device in machine.devices().into_iter().filter(|device| device.smart_card) {
+        // pcscd calls a reader by the device's name.
+        let listed = readers.iter().any(|reader| reader.name.starts_with(&device.name));
+        if let Some(holder) = (!listed).then(|| contention::drives(&device)).flatten() {
+            readers.push(Reader { name: device.name, state: ReaderState::InUse(holder) });
+        }
+    }
+    Ok(readers)
 }
 
 #[cfg(not(feature = "pcsc"))]
-fn direct(_: &Patience) -> Result<Vec<Reader>, CardError> {
+fn direct(_: &Machine, _: &Patience) -> Result<Vec<Reader>, CardError> {
     Err(CardError::NoPcscSupport)
 }
 
 /// The readers, and in place of one that scdaemon may hold, what scdaemon shows.
-fn auto(patience: &Patience) -> Result<Vec<Reader>, CardError> {
-    let mut readers = match direct(patience) {
+fn auto(machine: &Machine, patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    let mut readers = match direct(machine, patience) {
         // scdaemon can have a card of its own without pcscd.
         Err(none @ (CardError::NoPcscd | CardError::NoPcscSupport)) => {
             return through_scdaemon(patience).map(|reader| vec![reader]).map_err(|_| none);

@@ -109,6 +109,23 @@ impl Token {
         watch::run_quietly(patience, move || details(&token))
     }
 
+    /// Whether the card can attest its keys: whether its maker's certificate for that is on it (DO FC). What an
+    /// attestation is worth is not judged here.
+    ///
+    /// # Errors
+    /// Why the card cannot be read.
+    pub fn attests(&self, patience: &Patience) -> Result<bool, CardError> {
+        let token = self.clone();
+        watch::run_quietly(patience, move || {
+            token.reopen(Purpose::Look, None, |talk| match talk.tx.attestation_certificate() {
+                Ok(certificate) => Ok(!certificate.is_empty()),
+                // Whatever a card that does not know the object says.
+                Err(Error::CardStatus(_)) => Ok(false),
+                Err(error) => Err(talk.explain(error, "GET DATA FC")),
+            })
+        })
+    }
+
     /// Signs. `again` is asked of while the thread reports a missed touch.
     pub(crate) fn sign(
         &mut self,
@@ -343,10 +360,7 @@ fn look(slot: Arc<dyn Slot>) -> Result<Token, CardError> {
     let mut card = match OpenPGP::new(recorder) {
         Ok(card) => card,
         Err(Error::CardStatus(StatusBytes::FileOrApplicationNotFound)) if tape.count() == 1 => {
-            return Err(CardError::Unreadable {
-                reader: slot.name().to_owned(),
-                why: "it has no OpenPGP application".to_owned(),
-            });
+            return Err(CardError::NoApplication { reader: slot.name().to_owned() });
         }
         Err(error) => return Err(failed(error, if tape.count() < 2 { "SELECT" } else { "GET DATA 6E" })),
     };

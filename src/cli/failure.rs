@@ -1,6 +1,8 @@
 //! Errors in words: the one place where facts from the library become messages, hints and exit codes.
 
-use crate::card::{CardError, Holder, Ident, Process};
+use std::path::Path;
+
+use crate::card::{CardError, Holder, Ident};
 use crate::challenge::TooLarge;
 use crate::cli::report::{Failure, Verdict, exit};
 use crate::sign::SignError;
@@ -19,6 +21,7 @@ impl From<CardError> for Failure {
             E::NotTouched { .. } => ("not-touched", exit::NOBODY, Some("run it again and touch the token while it blinks".into())),
             E::NoPcscd => ("no-pcscd", exit::CARD, Some("install and start it: `apt install pcscd`, then `systemctl start pcscd.socket`".into())),
             E::PcscdLost => ("pcscd-lost", exit::CARD, Some("start it again: `systemctl restart pcscd.socket`, then try again".into())),
+            E::PcscdDenied => ("pcscd-denied", exit::CARD, Some("polkit decides who may use pcscd: put the rule of docs/contention.md into /etc/polkit-1/rules.d for this user, or start pcscd with --disable-polkit".into())),
             E::NoPcscSupport => ("no-pcsc-support", exit::CARD, Some("`make install` builds it with that".into())),
             E::Pcsc { .. } => ("pcsc", exit::CARD, Some("`touchgate doctor` names the first broken link".into())),
             E::Scdaemon { .. } => ("scdaemon", exit::CARD, Some("free the card with `gpgconf --kill gpg-agent`, then try again".into())),
@@ -26,7 +29,8 @@ impl From<CardError> for Failure {
             E::NoReader => ("no-reader", exit::CARD, Some("plug the token in; `touchgate doctor` says what the system sees".into())),
             E::NoCard { .. } => ("no-card", exit::CARD, Some("put the card into the reader".into())),
             E::InUse { by, .. } => ("in-use", exit::CARD, Some(how_to_free(by))),
-            E::Unreadable { .. } => ("unreadable-card", exit::CARD, Some("pull the token and plug it in again; if it is not an OpenPGP card, name the one to use with --card".into())),
+            E::NoApplication { .. } => ("no-application", exit::CARD, Some("on a YubiKey switch it on: `ykman config usb --enable OPENPGP`; if this is another kind of card, name the one to use with --card".into())),
+            E::Unreadable { .. } => ("unreadable-card", exit::CARD, Some("pull the token and plug it in again".into())),
             E::Several { .. } => ("several-cards", exit::CARD, Some("say which: --card SERIAL".into())),
             E::NotFound { .. } => ("card-not-found", exit::CARD, Some("plug that token in, or name another with --card".into())),
             E::Removed => ("removed", exit::CARD, Some("nothing was signed; plug the token in and try again".into())),
@@ -78,13 +82,39 @@ fn wrong_pin(tries_left: Option<u8>) -> Option<String> {
 
 /// The one command that frees the card, and what it costs.
 fn how_to_free(holder: &Holder) -> String {
-    let ids =
-        |processes: &[Process]| processes.iter().map(|p| p.pid.to_string()).collect::<Vec<_>>().join(" ");
     match holder {
-        Holder::Scdaemon(_) => "free it with `gpgconf --kill gpg-agent` (passphrases that gpg-agent remembers are asked for again), or leave out --card-path direct".into(),
-        Holder::Programs(processes) if !processes.is_empty() => format!("end that program, or if it hangs: `kill {}`", ids(processes)),
-        Holder::Programs(_) | Holder::Unknown => "close the program that uses the token (a browser, ykman, another user's gpg), then try again".into(),
+        Holder::Scdaemon(processes) => {
+            let one = processes.first();
+            let by = one.and_then(|process| process.other_user).map(|user| format!("sudo -u '#{user}' "));
+            let home = one.and_then(|process| process.gnupg_home.as_ref());
+            let home = home.map(|home| format!("--homedir {} ", quoted(home)));
+            format!(
+                "free it with `{}gpgconf {}--kill gpg-agent` (passphrases that gpg-agent remembers are asked for again){}",
+                by.unwrap_or_default(),
+                home.as_deref().unwrap_or_default(),
+                // Through an agent that serves another home or person there is no way for us.
+                if home.is_some() { "" } else { "; without --card-path direct commands go through it where they can" },
+            )
+        }
+        Holder::Programs(processes) => match processes.as_slice() {
+            [one] if one.name == YUBIKEY_AGENT => {
+                format!("`kill -HUP {}` has it let go of the token (ssh asks for the PIN again)", one.pid)
+            }
+            [one] => format!("end that program, or if it hangs: `kill {}` (it loses what it has not saved)", one.pid),
+            _ => "end those programs one by one: one of them holds it, the others only look".into(),
+        },
+        Holder::Unknown => "close the program that uses the token (a browser, ykman, another user's gpg), then try again; as root `touchgate doctor` can name it".into(),
     }
+}
+
+/// Lets go on SIGHUP, by its README ("Conflicts with gpg-agent and Yubikey Manager").
+const YUBIKEY_AGENT: &str = "yubikey-agent";
+
+/// A path for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 impl From<SignError> for Failure {

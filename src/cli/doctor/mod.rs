@@ -1,20 +1,23 @@
-//! `doctor`: the chain from reader to key, link by link, up to the first broken one and its cure.
+//! `doctor`: the chain from device to key and trust, link by link, up to the first broken one and its cure.
 
-use std::fs;
-use std::path::Path;
+mod stack;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::card::Patience;
-use crate::card::select::{self, ReaderState};
-use crate::card::{Route, TouchNeed};
+use crate::card::select;
+use crate::card::usb::Machine;
+use crate::card::{CardError, CardPath, Patience, Route, Token, TokenInfo, TouchNeed};
 use crate::cli::card::tries_left;
 use crate::cli::report::{Failure, Outcome, Report, printable, say};
 use crate::cli::{Common, failure, place, work};
 use crate::unix_time::UnixTime;
 use crate::verify::SigningKey;
+
+use stack::Stack;
 
 /// How long a card that somebody else is using is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,7 +28,11 @@ const RENEW: Duration = Duration::from_secs(30 * 24 * 3600);
 // Arguments of `doctor`.
 #[derive(Args, Debug)]
 #[command(before_help = "Example:\n  touchgate doctor")]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Where /sys, /dev and the installed files are looked for: another machine's, mounted, or a test's
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    root: PathBuf,
+}
 
 /// What was found in order, before something was broken.
 #[derive(Default)]
@@ -49,9 +56,9 @@ impl Chart {
 }
 
 /// Walks the chain.
-pub(super) fn doctor(common: &Common, _: &Arguments) -> Outcome {
+pub(super) fn doctor(common: &Common, arguments: &Arguments) -> Outcome {
     let mut chart = Chart::default();
-    match walk(common, &mut chart) {
+    match walk(common, &Machine::at(&arguments.root), &mut chart) {
         Ok(()) => {
             Ok(Report::done(format!("{}everything is in order", chart.text())).with("links", chart.json()))
         }
@@ -71,56 +78,24 @@ fn broken(link: &'static str, failure: impl Into<Failure>) -> Broken {
     Box::new(failure.into().fact("link", link))
 }
 
-fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
-    let devices = usb_tokens();
-    chart.good(
-        "device",
-        if devices.is_empty() {
-            "no known token on USB (a card in a reader is fine)".into()
-        } else {
-            devices.join(", ")
-        },
-    );
+fn walk(common: &Common, machine: &Machine, chart: &mut Chart) -> Result<(), Broken> {
+    let stack = Stack::look(machine.clone(), common, chart);
     let patience = Patience { waiting: work::patient(), ..Patience::lasting(PATIENCE) };
-    let readers = select::list(common.card_path, &patience).map_err(|error| broken("pcscd", error))?;
-    // scdaemon can have a token of its own, with no pcscd anywhere.
-    let asked = !readers.iter().all(|reader| matches!(&reader.state, ReaderState::Present(token) if token.route() == Route::Scdaemon && reader.name == "scdaemon"));
-    chart.good("pcscd", if asked { "answers" } else { "not asked: scdaemon has a token by itself" });
-    let names: Vec<&str> = readers.iter().map(|reader| reader.name.as_str()).collect();
-    if names.is_empty() {
-        return Err(broken("reader", crate::card::CardError::NoReader));
-    }
-    chart.good("reader", names.join(", "));
-    for reader in &readers {
-        if let ReaderState::InUse(holder) = &reader.state {
-            chart.good("contention", format!("{} is held by {holder}", reader.name));
-        }
-    }
-    let token = select::pick(readers, common.card).map_err(|error| broken("card", error))?;
+    let readers = select::list_on(stack.machine(), common.card_path, &patience)
+        .map_err(|error| stack.no_way(error, common))?;
+    stack.readers(&readers, common, chart)?;
+    let token = select::pick(readers, common.card).map_err(|error| match error {
+        CardError::InUse { .. } => broken("contention", error),
+        CardError::NoApplication { .. } => broken("application", error),
+        CardError::NoCard { .. } if common.card_path == CardPath::Scdaemon => stack.no_way(error, common),
+        other => broken("card", other),
+    })?;
     let info = token.info();
-    let way = match token.route() {
-        Route::Scdaemon => ", through scdaemon, which holds it",
-        Route::Direct | Route::InProcess => "",
-    };
-    chart.good("card", format!("{} in {}{way}", info.ident, info.reader));
+    chart.good("card", format!("{} in {}", info.ident, info.reader));
     chart.good("application", "OpenPGP");
-    match info.pin_tries_left {
-        0 => return Err(broken("PIN", crate::card::CardError::PinBlocked)),
-        left => chart.good(
-            "PIN",
-            format!(
-                "{}, {}",
-                tries_left(left),
-                if info.pin_for_each_signature {
-                    "asked for each signature"
-                } else {
-                    "good for several signatures until the card is reset"
-                }
-            ),
-        ),
-    }
+    chart.good("PIN", pins(info).map_err(|failure| broken("PIN", failure))?);
     let Some(key) = &info.signature_key else {
-        return Err(broken("key", crate::card::CardError::NoSignatureKey { ident: info.ident }));
+        return Err(broken("key", CardError::NoSignatureKey { ident: info.ident }));
     };
     chart.good("key", format!("{} ({})", key.fingerprint, key.algorithm));
     let chosen = place::trust(common.trust.as_deref(), common.unpinned);
@@ -151,6 +126,16 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
             TouchNeed::Never => format!("{}: WEAK, this key signs without a touch", info.touch.word()),
         },
     );
+    let attests = token.attests(&patience).map_err(|error| broken("attestation", error))?;
+    chart.good(
+        "attestation",
+        if attests {
+            "the token can attest its keys"
+        } else {
+            "the token has none: its touch counts as declared, not as attested"
+        },
+    );
+    chart.good("contention", others(&token));
     let chosen = chosen.map_err(|error| broken("trust", error))?;
     let trust = &chosen.trust;
     if now >= trust.valid_until {
@@ -181,15 +166,57 @@ fn walk(common: &Common, chart: &mut Chart) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Tokens that the kernel sees, whether or not anybody may open them.
-fn usb_tokens() -> Vec<String> {
-    let Ok(devices) = fs::read_dir("/sys/bus/usb/devices") else { return Vec::new() };
-    let read =
-        |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap_or_default().trim().to_owned();
-    let known = |vendor: &str| matches!(vendor, "1050" | "20a0" | "234b" | "1209");
-    devices
-        .filter_map(|device| Some(device.ok()?.path()))
-        .filter(|path| known(&read(path, "idVendor")))
-        .map(|path| format!("{} {}", read(&path, "manufacturer"), read(&path, "product")))
-        .collect()
+/// The state of the three passwords.
+///
+/// # Errors
+/// If the user PIN is blocked, with what still cures that.
+fn pins(info: &TokenInfo) -> Result<String, Failure> {
+    if info.pin_tries_left == 0 {
+        let mut failure = Failure::from(CardError::PinBlocked);
+        match (info.admin_pin_tries_left, info.resetting_code_tries_left) {
+            (0, 0) => {
+                failure.message =
+                    "the PIN and the admin PIN are blocked, and there is no resetting code".into();
+                failure.hint = Some("only a reset helps, which erases the keys: `gpg --card-edit`, then `admin`, `factory-reset`; then enrol the token anew".into());
+            }
+            (0, _) => {
+                failure.message = "the PIN and the admin PIN are blocked".into();
+                failure.hint =
+                    Some("unblock it with the resetting code: `gpg --card-edit`, then `unblock`".into());
+            }
+            _ => {}
+        }
+        return Err(failure);
+    }
+    let each = if info.pin_for_each_signature {
+        "asked for each signature"
+    } else {
+        "good for several signatures until the card is reset"
+    };
+    let admin = match info.admin_pin_tries_left {
+        0 => "BLOCKED: settings stay as they are".to_owned(),
+        left => tries_left(left),
+    };
+    let code = match info.resetting_code_tries_left {
+        0 => "none".to_owned(),
+        left => tries_left(left),
+    };
+    Ok(format!("{}, {each}; admin PIN {admin}; resetting code {code}", tries_left(info.pin_tries_left)))
+}
+
+/// Who else has to do with the card while it can be used.
+fn others(token: &Token) -> String {
+    #[cfg(feature = "pcsc")]
+    let clients: Vec<String> = crate::card::pcscd_clients().iter().map(ToString::to_string).collect();
+    #[cfg(not(feature = "pcsc"))]
+    let clients: Vec<String> = Vec::new();
+    let clients = clients.join(", ");
+    let connected = match clients.is_empty() {
+        true => "nobody else connected to pcscd that you may see".to_owned(),
+        false => format!("connected to pcscd: {clients}"),
+    };
+    match token.route() {
+        Route::Scdaemon => format!("commands go through scdaemon, which holds the card; {connected}"),
+        Route::Direct | Route::InProcess => connected,
+    }
 }
