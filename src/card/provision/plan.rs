@@ -1,0 +1,587 @@
+//! From what a token is to what it is to be: the steps in their order, each with its reason.
+//!
+//! A pure function of profile, observation and what is remembered of earlier runs. The order is chosen so
+//! that what resets PINs comes before the PINs, what erases keys before the keys, and what cannot be undone
+//! last: see `docs/provisioning.md`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sequoia_openpgp::Fingerprint;
+
+use super::algorithm::{KeyAlgorithm, KeySlot};
+use super::observe::{Observed, Origin, SlotState};
+use super::profile::{KeyWish, Profile, ResettingCode, Touch, Tries};
+use crate::card::info::TouchPolicy;
+
+/// What no card tells and earlier runs wrote down.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The admin PIN is one of ours.
+    pub admin_set: bool,
+    /// The user PIN was set by us.
+    pub user_set: bool,
+    /// The resetting code is one of ours.
+    pub code_set: bool,
+    /// The tries that were set.
+    pub tries: Option<[u8; 3]>,
+    /// Slots whose present key may go, for its successor was begun.
+    pub begun: [bool; 3],
+    /// Slots whose key was made on the card by us.
+    pub made: [bool; 3],
+    /// The token has proved itself, and nothing was changed since.
+    pub proved: bool,
+}
+
+/// A key in a file that is to be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// When it was made, in seconds since 1970.
+    pub created: u32,
+}
+
+/// The keys in files, by the slot that they are for.
+pub type Imports = BTreeMap<KeySlot, Import>;
+
+/// Data about the holder, by object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderField {
+    /// DO 5B.
+    Name,
+    /// DO 5E.
+    Login,
+    /// DO 5F50.
+    Url,
+    /// DO 5F2D.
+    Language,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// How many tries each PIN has. Resets PINs.
+    Tries(Tries),
+    /// Whether PINs are derived. Resets PINs.
+    Kdf(bool),
+    /// A new admin PIN.
+    AdminPin,
+    /// A new user PIN.
+    UserPin,
+    /// A new resetting code, or none.
+    ResettingCode(bool),
+    /// What the next key of a slot will be. Erases a key of another kind.
+    Algorithm {
+        /// The slot.
+        slot: KeySlot,
+        /// What it will be.
+        algorithm: KeyAlgorithm,
+        /// As this card writes it.
+        attributes: Vec<u8>,
+    },
+    /// A key made on the card.
+    Generate {
+        /// The slot.
+        slot: KeySlot,
+        /// What it will be.
+        algorithm: KeyAlgorithm,
+    },
+    /// A key brought from a file.
+    Import {
+        /// The slot.
+        slot: KeySlot,
+        /// Of the key.
+        fingerprint: Fingerprint,
+    },
+    /// Time and fingerprint of a key.
+    Label {
+        /// The slot.
+        slot: KeySlot,
+    },
+    /// Whether each signature needs the PIN anew.
+    PinForEachSignature(bool),
+    /// One thing about the holder.
+    Holder {
+        /// Which.
+        field: HolderField,
+        /// As it is stored.
+        text: String,
+    },
+    /// A touch policy; without a slot, the attestation key's.
+    Touch {
+        /// The slot.
+        slot: Option<KeySlot>,
+        /// The policy.
+        touch: Touch,
+    },
+    /// The token vouches for a key.
+    Attest {
+        /// The slot.
+        slot: KeySlot,
+    },
+    /// Old PINs must fail, new ones work, a signature verify.
+    Prove,
+}
+
+/// A change and why it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What.
+    pub step: Step,
+    /// Why.
+    pub why: String,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes; empty if the token is as the profile says.
+    pub steps: Vec<Planned>,
+    /// What this token cannot become. With any of these nothing is done.
+    pub problems: Vec<String>,
+    /// What is as it is and may surprise.
+    pub notes: Vec<String>,
+    /// Slots whose keys will be erased.
+    pub erases: Vec<KeySlot>,
+}
+
+impl Plan {
+    /// Whether the token is as the profile says.
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.problems.is_empty()
+    }
+
+    /// Whether the plan holds such a step.
+    pub fn has(&self, wanted: impl Fn(&Step) -> bool) -> bool {
+        self.steps.iter().any(|planned| wanted(&planned.step))
+    }
+
+    fn add(&mut self, step: Step, why: impl Into<String>) {
+        self.steps.push(Planned { step, why: why.into() });
+    }
+}
+
+/// What is to be done to turn `now` into what `profile` says.
+pub fn plan(profile: &Profile, now: &Observed, memory: &Memory, imports: &Imports) -> Plan {
+    let mut plan = Plan::default();
+    pins(&mut plan, profile, now, memory);
+    for (slot, _) in profile.wishes() {
+        key(&mut plan, profile, now, memory, imports, slot);
+    }
+    if now.pin_for_each_signature != profile.pin.for_each_signature {
+        let why = if profile.pin.for_each_signature {
+            "one PIN opens the signature key for many"
+        } else {
+            "the profile says that one PIN is good for many"
+        };
+        plan.add(Step::PinForEachSignature(profile.pin.for_each_signature), why);
+    }
+    holder(&mut plan, profile, now);
+    touches(&mut plan, profile, now);
+    proof(&mut plan, profile, now, memory);
+    plan
+}
+
+fn pins(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
+    let mut reset = false;
+    if let Some(tries) = profile.pin.tries {
+        let wanted = tries.wire();
+        let [user, _, admin] = now.tries;
+        if now.firmware_from(4, 3, 1) {
+            if memory.tries != Some(wanted) {
+                reset = true;
+                let why = "a card tells how many tries are left, not how many there are";
+                plan.add(Step::Tries(tries), why);
+            }
+        } else if [user, admin] != [tries.user, tries.admin] {
+            plan.problems.push(format!(
+                "this card cannot change how many tries a PIN has (there are {user} for the user PIN and {admin} for the admin PIN)"
+            ));
+        }
+    }
+    match profile.pin.kdf {
+        Some(true) if !now.kdf_supported => {
+            plan.problems.push("this card has no KDF object".to_owned());
+        }
+        Some(on) if on != now.kdf_on() => {
+            reset = true;
+            plan.add(Step::Kdf(on), if on { "PINs go to the card in the clear" } else { "PINs are derived" });
+        }
+        _ => {}
+    }
+    let why = |set: bool| match (reset, set) {
+        (true, _) => "the step before made it the one of the factory",
+        (false, true) => "it was left unfinished",
+        (false, false) => "nothing says that it is not the one of the factory",
+    };
+    if reset || !memory.admin_set {
+        plan.add(Step::AdminPin, why(memory.admin_set));
+    }
+    if reset || !memory.user_set {
+        plan.add(Step::UserPin, why(memory.user_set));
+    }
+    let [_, code_left, _] = now.tries;
+    match profile.pin.resetting_code {
+        ResettingCode::None if code_left > 0 => {
+            plan.add(Step::ResettingCode(false), "somebody set one, and the profile has none");
+        }
+        ResettingCode::None => {}
+        ResettingCode::Random if reset || !memory.code_set || code_left == 0 => {
+            plan.add(
+                Step::ResettingCode(true),
+                if code_left == 0 { "there is none" } else { "it is not ours" },
+            );
+        }
+        ResettingCode::Random => {}
+    }
+}
+
+/// Whether the key in a slot is the one that the profile wants, its label apart.
+fn fits(
+    wish: &KeyWish,
+    state: &SlotState,
+    slot: KeySlot,
+    made: bool,
+    import: Option<&Import>,
+) -> Result<(), String> {
+    if state.origin == Origin::Absent {
+        return Err("there is none".to_owned());
+    }
+    if state.algorithm != Some(wish.algorithm) {
+        let is = state.algorithm.map_or("another kind", KeyAlgorithm::word);
+        return Err(format!("the one there is {is}"));
+    }
+    if state.key(slot).is_none() {
+        return Err("the one there cannot be read".to_owned());
+    }
+    match (import, state.origin) {
+        (Some(wanted), Origin::Imported | Origin::Unknown) if is_there(wish, state, slot, wanted) => Ok(()),
+        (Some(_), _) => Err("the one there is not the one in the file".to_owned()),
+        (None, Origin::Generated) => Ok(()),
+        (None, Origin::Unknown) if made => Ok(()),
+        (None, Origin::Imported) => Err("the one there was brought from outside".to_owned()),
+        (None, _) => Err("nothing says that the one there was made on the card".to_owned()),
+    }
+}
+
+/// Whether the key in a slot is the one in the file, whether that was written beside it or not.
+fn is_there(wish: &KeyWish, state: &SlotState, slot: KeySlot, import: &Import) -> bool {
+    let computed =
+        state.public.as_deref().and_then(|public| wish.algorithm.openpgp_key(slot, public, import.created));
+    import.fingerprint.as_bytes() == state.fingerprint
+        || computed.is_some_and(|key| key.fingerprint() == import.fingerprint)
+}
+
+fn key(
+    plan: &mut Plan,
+    profile: &Profile,
+    now: &Observed,
+    memory: &Memory,
+    imports: &Imports,
+    slot: KeySlot,
+) {
+    let Some(wish) = profile.wish(slot) else { return };
+    let state = now.slot(slot);
+    let [begun, made] =
+        [memory.begun, memory.made].map(|flags| flags.get(slot.place()).is_some_and(|flag| *flag));
+    let import = imports.get(&slot);
+    let Some(attributes) = wish.algorithm.attributes(slot, now.offered.as_deref(), &state.attributes) else {
+        plan.problems.push(format!("this card has no {} for the {slot} key", wish.algorithm));
+        return;
+    };
+    let Err(why) = fits(wish, state, slot, made || begun, import) else {
+        let labelled = match import {
+            Some(import) => {
+                import.fingerprint.as_bytes() == state.fingerprint && import.created == state.created
+            }
+            None => state.labelled(slot),
+        };
+        if !labelled {
+            if import.is_some() || begun || state.fingerprint == [0; 20] {
+                plan.add(Step::Label { slot }, "its time and fingerprint were not written");
+            } else {
+                plan.notes.push(format!(
+                    "the fingerprint written for the {slot} key is none that its key would have; it stays"
+                ));
+            }
+        }
+        return;
+    };
+    let erases = state.origin != Origin::Absent && !begun;
+    if erases {
+        plan.erases.push(slot);
+    }
+    if state.algorithm != Some(wish.algorithm) {
+        let why = match state.algorithm {
+            Some(algorithm) => format!("it is set to {algorithm}"),
+            None => "it is set to another algorithm".to_owned(),
+        };
+        plan.add(Step::Algorithm { slot, algorithm: wish.algorithm, attributes }, why);
+    }
+    match import {
+        Some(Import { fingerprint, .. }) => {
+            plan.notes.push(format!(
+                "the {slot} key comes from a file: whoever had that file can use the key without this token"
+            ));
+            plan.add(Step::Import { slot, fingerprint: fingerprint.clone() }, why);
+        }
+        None => plan.add(Step::Generate { slot, algorithm: wish.algorithm }, why),
+    }
+    plan.add(Step::Label { slot }, "it is a new key");
+}
+
+fn holder(plan: &mut Plan, profile: &Profile, now: &Observed) {
+    let [name, login, url, language] = &now.holder;
+    let wanted = &profile.holder;
+    let stored_name = wanted.name.as_ref().map(|name| name.replace(' ', "<"));
+    for (field, is, wanted) in [
+        (HolderField::Name, name, &stored_name),
+        (HolderField::Login, login, &wanted.login),
+        (HolderField::Url, url, &wanted.url),
+        (HolderField::Language, language, &wanted.language),
+    ] {
+        if let Some(text) = wanted.as_ref().filter(|wanted| *wanted != is) {
+            let why = if is.is_empty() { "it is empty".to_owned() } else { format!("it is {is:?}") };
+            plan.add(Step::Holder { field, text: text.clone() }, why);
+        }
+    }
+}
+
+fn touches(plan: &mut Plan, profile: &Profile, now: &Observed) {
+    let mut wanted: Vec<(Option<KeySlot>, Touch, TouchPolicy)> =
+        profile.wishes().map(|(slot, wish)| (Some(slot), wish.touch, now.slot(slot).touch)).collect();
+    if let Some(attestation) = profile.keys.attestation {
+        wanted.push((None, attestation.touch, now.attestation_touch.unwrap_or(TouchPolicy::None)));
+    }
+    // What only another key lowers comes last, the signature key last of all.
+    wanted.reverse();
+    for (slot, touch, is) in wanted {
+        let what = slot.map_or("attestation", KeySlot::word);
+        let renewed = plan.has(|step| match step {
+            Step::Generate { slot: made, .. } | Step::Import { slot: made, .. } => Some(*made) == slot,
+            _ => false,
+        });
+        match is {
+            _ if is == touch.policy() => {
+                // A policy that stays is said to stay for the key that it was set for.
+                if renewed && matches!(touch, Touch::Fixed | Touch::CachedFixed) {
+                    plan.add(Step::Touch { slot, touch }, "it was set for the key before");
+                }
+            }
+            TouchPolicy::None if touch == Touch::Off => {}
+            TouchPolicy::None => {
+                plan.problems.push(format!("this card has no touch policy for the {what} key"));
+            }
+            TouchPolicy::Fixed | TouchPolicy::CachedFixed if !renewed => plan.problems.push(format!(
+                "the touch policy of the {what} key is {} and cannot become {} without another key",
+                is.word(),
+                touch.policy().word()
+            )),
+            _ if touch.is_cached() && !now.firmware_from(5, 2, 1) => {
+                plan.problems.push(format!("this card has no cached touch for the {what} key"));
+            }
+            _ => plan.add(Step::Touch { slot, touch }, format!("it is {}", is.word())),
+        }
+    }
+}
+
+fn proof(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
+    let matters = plan.has(|step| {
+        !matches!(
+            step,
+            Step::Holder { .. }
+                | Step::Touch { slot: None | Some(KeySlot::Decryption | KeySlot::Authentication), .. }
+        )
+    });
+    if matters || !memory.proved {
+        for (slot, wish) in profile.wishes() {
+            if now.attests && wish.import.is_none() {
+                plan.add(Step::Attest { slot }, "the token can vouch that the key was made on it");
+            }
+        }
+        plan.add(Step::Prove, "nothing is believed because it was sent");
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tries(tries) => write!(
+                f,
+                "tries: {} for the user PIN, {} for the resetting code, {} for the admin PIN",
+                tries.user, tries.resetting_code, tries.admin
+            ),
+            Self::Kdf(true) => f.write_str("PIN derivation (KDF object) on"),
+            Self::Kdf(false) => f.write_str("PIN derivation (KDF object) off"),
+            Self::AdminPin => f.write_str("new admin PIN"),
+            Self::UserPin => f.write_str("new user PIN"),
+            Self::ResettingCode(true) => f.write_str("new resetting code"),
+            Self::ResettingCode(false) => f.write_str("no resetting code"),
+            Self::Algorithm { slot, algorithm, .. } => write!(f, "{slot} slot: {algorithm}"),
+            Self::Generate { slot, algorithm } => write!(f, "{slot} key: make one on the card ({algorithm})"),
+            Self::Import { slot, fingerprint } => write!(f, "{slot} key: IMPORT {fingerprint} from a file"),
+            Self::Label { slot } => write!(f, "{slot} key: write its time and fingerprint"),
+            Self::PinForEachSignature(true) => f.write_str("PIN for each signature"),
+            Self::PinForEachSignature(false) => f.write_str("one PIN for many signatures"),
+            Self::Holder { field, text } => {
+                let field = match field {
+                    HolderField::Name => "name",
+                    HolderField::Login => "login",
+                    HolderField::Url => "url",
+                    HolderField::Language => "language",
+                };
+                write!(f, "holder's {field}: {text:?}")
+            }
+            Self::Touch { slot, touch } => {
+                let stays = match touch {
+                    Touch::Fixed | Touch::CachedFixed => ", which only another key undoes",
+                    Touch::Off | Touch::On | Touch::Cached => "",
+                };
+                let slot = slot.map_or("attestation", KeySlot::word);
+                write!(f, "{slot} key: touch {}{stays}", touch.policy().word())
+            }
+            Self::Attest { slot } => write!(f, "{slot} key: have the token attest it"),
+            Self::Prove => {
+                f.write_str("proof: old PINs fail, new ones work, a signature with touch verifies")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::card::ident::Ident;
+
+    /// A YubiKey 5.7.4 as delivered.
+    fn blank() -> Observed {
+        let slot = || SlotState {
+            algorithm: Some(KeyAlgorithm::Rsa2048),
+            origin: Origin::Absent,
+            fingerprint: [0; 20],
+            created: 0,
+            touch: TouchPolicy::Off,
+            attributes: vec![1, 8, 0, 0, 0x11, 0],
+            public: None,
+        };
+        Observed {
+            ident: Ident { manufacturer: 6, serial: 0x1234_5678 },
+            firmware: Some([5, 7, 4]),
+            tries: [3, 0, 3],
+            longest: [127; 3],
+            pin_for_each_signature: false,
+            kdf_supported: true,
+            kdf: Some(vec![0x81, 1, 0]),
+            slots: [slot(), slot(), slot()],
+            attestation_touch: Some(TouchPolicy::Off),
+            attests: true,
+            holder: Default::default(),
+            offered: None,
+        }
+    }
+
+    fn profile(text: &str) -> Profile {
+        Profile::parse(text, Path::new("p.toml")).unwrap()
+    }
+
+    fn position(plan: &Plan, wanted: impl Fn(&Step) -> bool) -> usize {
+        plan.steps.iter().position(|planned| wanted(&planned.step)).unwrap()
+    }
+
+    #[test]
+    fn what_resets_comes_first_and_what_stays_comes_last() {
+        let text = "[keys]\nsignature = { algorithm = \"ed25519\" }\ndecryption = { algorithm = \"cv25519\" }\n\
+                    [pin]\nkdf = true\ntries = { user = 5, resetting_code = 4, admin = 6 }\nresetting_code = \"random\"\n\
+                    [holder]\nname = \"Alice Example\"\n";
+        let plan = plan(&profile(text), &blank(), &Memory::default(), &Imports::new());
+        assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+        assert!(plan.erases.is_empty());
+        let order = [
+            position(&plan, |step| matches!(step, Step::Tries(_))),
+            position(&plan, |step| matches!(step, Step::Kdf(true))),
+            position(&plan, |step| matches!(step, Step::AdminPin)),
+            position(&plan, |step| matches!(step, Step::UserPin)),
+            position(&plan, |step| matches!(step, Step::ResettingCode(true))),
+            position(&plan, |step| matches!(step, Step::Algorithm { slot: KeySlot::Signature, .. })),
+            position(&plan, |step| matches!(step, Step::Generate { slot: KeySlot::Signature, .. })),
+            position(&plan, |step| matches!(step, Step::Label { slot: KeySlot::Signature })),
+            position(&plan, |step| matches!(step, Step::PinForEachSignature(true))),
+            position(&plan, |step| matches!(step, Step::Holder { .. })),
+            position(&plan, |step| matches!(step, Step::Touch { slot: Some(KeySlot::Decryption), .. })),
+            position(&plan, |step| matches!(step, Step::Touch { slot: Some(KeySlot::Signature), .. })),
+            position(&plan, |step| matches!(step, Step::Attest { slot: KeySlot::Signature })),
+            position(&plan, |step| matches!(step, Step::Prove)),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(order.last(), Some(&(plan.steps.len() - 1)));
+        assert!(plan.has(|step| matches!(step, Step::Holder { text, .. } if text == "Alice<Example")));
+    }
+
+    #[test]
+    fn keys_that_would_go_are_named() {
+        let wants = profile("[keys]\nsignature = { algorithm = \"ed25519\" }\n");
+        let mut now = blank();
+        now.slots[0].origin = Origin::Generated;
+        let erasing = plan(&wants, &now, &Memory::default(), &Imports::new());
+        assert_eq!(erasing.erases, [KeySlot::Signature]);
+        // Not again for what an interrupted run had begun.
+        let memory = Memory { begun: [true, false, false], ..Memory::default() };
+        assert!(plan(&wants, &now, &memory, &Imports::new()).erases.is_empty());
+        // A slot that the profile does not name is left alone.
+        assert!(plan(&profile(""), &now, &Memory::default(), &Imports::new()).erases.is_empty());
+    }
+
+    #[test]
+    fn what_a_card_cannot_become_is_said_before_anything_is_done() {
+        let problem = |text: &str, now: &Observed| {
+            let plan = plan(&profile(text), now, &Memory::default(), &Imports::new());
+            plan.problems.join("; ")
+        };
+        let mut plain = blank();
+        plain.firmware = None;
+        plain.attests = false;
+        plain.kdf_supported = false;
+        plain.slots[0].touch = TouchPolicy::None;
+        for (text, words) in [
+            ("[pin]\ntries = { user = 5, resetting_code = 5, admin = 5 }", "cannot change how many tries"),
+            ("[pin]\nkdf = true", "no KDF object"),
+            ("[keys]\nsignature = { algorithm = \"ed25519\" }", "no touch policy"),
+            ("[keys]\nauthentication = { algorithm = \"ed25519\", touch = \"cached\" }", "no cached touch"),
+        ] {
+            assert!(problem(text, &plain).contains(words), "{text}: {}", problem(text, &plain));
+            assert_eq!(problem(text, &blank()), "", "{text}");
+        }
+        let mut offered = blank();
+        offered.offered = Some(vec![0xc1, 6, 1, 8, 0, 0, 0x11, 0]);
+        let ed25519 = "[keys]\nsignature = { algorithm = \"ed25519\" }";
+        assert!(problem(ed25519, &offered).contains("no ed25519"));
+        let mut fixed = blank();
+        fixed.attestation_touch = Some(TouchPolicy::Fixed);
+        assert!(problem("[keys]\nattestation = { touch = \"off\" }", &fixed).contains("another key"));
+    }
+
+    #[test]
+    fn pins_are_set_once_unless_something_resets_them() {
+        let memory = Memory {
+            admin_set: true,
+            user_set: true,
+            proved: true,
+            tries: Some([3; 3]),
+            ..Memory::default()
+        };
+        let mut now = blank();
+        now.pin_for_each_signature = true;
+        assert!(plan(&profile(""), &now, &memory, &Imports::new()).is_done());
+        for text in ["[pin]\nkdf = true", "[pin]\ntries = { user = 4, resetting_code = 4, admin = 4 }"] {
+            let plan = plan(&profile(text), &now, &memory, &Imports::new());
+            assert!(plan.has(|step| *step == Step::AdminPin) && plan.has(|step| *step == Step::UserPin));
+            assert!(plan.has(|step| *step == Step::Prove));
+        }
+        now.tries = [3, 2, 3];
+        let plan = plan(&profile(""), &now, &memory, &Imports::new());
+        assert!(plan.has(|step| *step == Step::ResettingCode(false)));
+    }
+}
