@@ -11,8 +11,8 @@ mod admin;
 mod apdu;
 #[cfg(unix)]
 mod assuan;
-pub mod attestation;
 mod attest;
+pub mod attestation;
 pub mod certificate;
 #[cfg(feature = "pcsc")]
 mod contention;

@@ -9,7 +9,6 @@ use openpgp::packet::key::{Key4, PublicParts, UnspecifiedRole};
 use openpgp::types::{Curve, HashAlgorithm, PublicKeyAlgorithm, SymmetricAlgorithm};
 use sequoia_openpgp as openpgp;
 use touchgate::card::{InProcess, Patience, Token, attestation};
-use touchgate::sign;
 use virtual_openpgp_card::attestation::{Authority, ChainShape, Statement};
 use virtual_openpgp_card::{Algorithm, PublicKey, Slot, VirtualCard};
 
@@ -37,7 +36,7 @@ fn a_key_is_its_own_and_no_other() {
             let card = VirtualCard::builder().build();
             let public = card.generate(Slot::Signature, algorithm, 7).unwrap();
             let token = Token::look(Arc::new(InProcess::virtual_card(&card)), &patience).unwrap();
-            (attested(&public), sign::key_from_card(&token, &patience).unwrap())
+            (attested(&public), token.signature_key(&patience).unwrap())
         })
         .into();
     for (at, (attested, _)) in keys.iter().enumerate() {
