@@ -8,7 +8,7 @@ DESTDIR ?=
 UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 
 # What the tests talk to, by Debian package.
-PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
+PACKAGES = gcc g++ libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
 	bash man-db opensc openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
 LIBRARY_ONLY = --no-default-features --features crypto-rust
@@ -19,7 +19,10 @@ NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 # The commands with a manual page of their own.
 COMMANDS = demo init run approve refuse request verify doctor card
 
-.PHONY: all demo test unit lint bench install packages clients
+# How long each fuzz target tries new inputs, after its whole corpus.
+FUZZ_SECONDS ?= 15
+
+.PHONY: all demo test unit lint fuzz bench install packages clients
 
 all:
 	$(CARGO) build --release
@@ -29,19 +32,24 @@ demo:
 	@$(CARGO) build --quiet $(NO_PCSC)
 	@./target/debug/touchgate demo
 
-test: packages clients lint unit
+test: packages clients lint unit fuzz
 
 unit:
 	$(CARGO) test --workspace
 
 lint: packages
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(CARGO) clippy --quiet $(LIBRARY_ONLY) -- -D warnings
 	$(CARGO) clippy --quiet $(NO_PCSC) -- -D warnings
 	$(CARGO) clippy --quiet $(OPENSSL) -- -D warnings
 	$(CARGO) clippy --quiet $(NETTLE) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+# `make fuzz FUZZ_SECONDS=600` for more; `sh fuzz/run.sh merge` keeps what it found.
+fuzz: packages
+	@CARGO="$(CARGO)" FUZZ_SECONDS=$(FUZZ_SECONDS) sh fuzz/run.sh
 
 bench:
 	$(CARGO) bench --workspace
