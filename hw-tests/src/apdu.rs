@@ -80,6 +80,9 @@ pub enum LinkError {
     /// The reader or the card failed.
     #[error("the card cannot be reached: {0}")]
     Card(#[from] SmartcardError),
+    /// The connection was ended before.
+    #[error("the connection was ended")]
+    Closed,
     /// The card goes on announcing more.
     #[error("the card announced more data {MOST_PARTS} times")]
     Endless,
@@ -92,12 +95,17 @@ pub enum LinkError {
 }
 
 /// A connection that commands go over.
-pub struct Link(Box<dyn CardBackend + Send + Sync>);
+pub struct Link(Option<Box<dyn CardBackend + Send + Sync>>);
 
 impl Link {
     /// Over that connection.
     pub fn new(backend: impl Into<Box<dyn CardBackend + Send + Sync>>) -> Self {
-        Self(backend.into())
+        Self(Some(backend.into()))
+    }
+
+    /// Ends the connection; nothing can be sent any more.
+    pub fn close(&mut self) {
+        self.0 = None;
     }
 
     /// Sends bytes as they are.
@@ -105,7 +113,7 @@ impl Link {
     /// # Errors
     /// [`LinkError`] where no answer comes.
     pub fn transmit(&mut self, bytes: &[u8]) -> Result<Response, LinkError> {
-        let mut transaction = self.0.transaction(None)?;
+        let mut transaction = self.0.as_mut().ok_or(LinkError::Closed)?.transaction(None)?;
         if transaction.was_reset() {
             return Err(LinkError::Reset);
         }

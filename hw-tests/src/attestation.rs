@@ -7,6 +7,7 @@ use x509_parser::der_parser::oid::Oid;
 use x509_parser::prelude::FromDer;
 
 use crate::check::{CheckError, Openssl};
+use crate::commands::policy_number;
 
 /// What an attestation must say.
 #[derive(Clone, Debug)]
@@ -67,13 +68,7 @@ pub fn check(
         attestation.tbs_certificate.as_ref(),
         &attestation.signature_value.data,
     )?;
-    let touch = match claims.touch {
-        TouchPolicy::Off => 0,
-        TouchPolicy::On => 1,
-        TouchPolicy::Fixed => 2,
-        TouchPolicy::Cached => 3,
-        TouchPolicy::CachedFixed => 4,
-    };
+    let touch = policy_number(claims.touch);
     let key = claims.key.subject_public_key_info();
     let [major, minor, patch] = claims.firmware;
     let expected = [

@@ -8,12 +8,11 @@ use crate::apdu::{Apdu, Link, LinkError, Response};
 use crate::attestation::{self, AttestationError, Claims};
 use crate::card::{CardFailure, TestCard};
 use crate::check::{CheckError, Openssl};
+use crate::commands::{Context, select_data};
 use crate::factory::SELECT;
-use crate::keys::{KeyError, Keys, control_reference};
-use crate::passwords::{Passwords, kdf_object};
-use crate::script::{
-    Action, Answer, Command, Data, Form, Password, Presented, Script, Step, Touching, folder,
-};
+use crate::keys::{KeyError, Keys};
+use crate::passwords::Passwords;
+use crate::script::{Action, Answer, Command, Data, Form, Password, Script, Step, Touching, folder};
 use crate::tlv::{find, find_path};
 
 /// The card did something else than the script says, or could not be asked.
@@ -132,6 +131,41 @@ pub fn run(script: &Script, card: &mut dyn TestCard, tools: &Tools) -> Result<bo
     Ok(true)
 }
 
+/// What became of a suite.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How many scripts passed.
+    pub passed: usize,
+    /// How many are for other cards.
+    pub skipped: usize,
+    /// What went otherwise.
+    pub failures: Vec<Failure>,
+}
+
+/// Runs scripts one after the other; `told` hears of each that ended, with what was wrong with it.
+pub fn run_all(
+    scripts: &[Script],
+    card: &mut dyn TestCard,
+    tools: &Tools,
+    mut told: impl FnMut(&Script, Option<&Failure>),
+) -> Tally {
+    let mut tally = Tally::default();
+    for script in scripts {
+        match run(script, card, tools) {
+            Ok(true) => {
+                told(script, None);
+                tally.passed += 1;
+            }
+            Ok(false) => tally.skipped += 1,
+            Err(failure) => {
+                told(script, Some(&failure));
+                tally.failures.push(failure);
+            }
+        }
+    }
+    tally
+}
+
 /// A script that is being carried out.
 struct Run<'a> {
     card: &'a mut dyn TestCard,
@@ -204,7 +238,8 @@ impl<'a> Run<'a> {
             }
             Action::Finger(touching) => Ok(self.card.finger(*touching)?),
             Action::Reset => {
-                // A connection that ends resets the card; so does one that begins, in case this one did not.
+                // Nobody else may be connected: first the old one goes.
+                self.link.close();
                 self.link = Link::new(self.card.connect()?);
                 Ok(())
             }
@@ -234,7 +269,7 @@ impl<'a> Run<'a> {
     fn attested(&mut self, slot: Slot, touch: TouchPolicy, counter: Option<u32>) -> Result<(), Why> {
         let key = self.public(slot)?;
         let device = self.read(0xFC)?;
-        let selected = self.link.send(Form::Usual, &self.select_data(slot))?;
+        let selected = self.link.send(Form::Usual, &select_data(slot, self.personality))?;
         expect_status(&selected, "9000 to SELECT DATA")?;
         let attestation = self.read(0x7F21)?;
         let claims = Claims { key: &key, touch, counter, firmware: self.firmware };
@@ -249,13 +284,16 @@ impl<'a> Run<'a> {
         self.keys.get(&slot).map_or(Algorithm::Rsa2048, |key| key.algorithm)
     }
 
+    fn context(&self) -> Context<'_> {
+        let algorithms = self.keys.iter().map(|(slot, key)| (*slot, key.algorithm)).collect();
+        let Run { tools, passwords, personality, .. } = self;
+        Context { keys: &tools.keys, passwords, algorithms, personality: *personality }
+    }
+
     /// Sends a command, sees that its answer is the expected one, and draws the conclusions.
     fn command(&mut self, form: Form, command: &Command, answer: &Answer) -> Result<(), Why> {
         if let Command::Import(slot, algorithm) = command {
-            let attributes = Apdu::write(
-                [0x00, 0xDA, 0x00, attributes_tag(*slot)],
-                self.tools.keys.attributes(*algorithm, *slot)?,
-            );
+            let attributes = self.context().apdu(&Command::Algorithm(*slot, *algorithm))?;
             let response = self.link.send(Form::Usual, &attributes)?;
             if response.status != 0x9000 {
                 return check_answer(&response, answer);
@@ -272,7 +310,7 @@ impl<'a> Run<'a> {
                 self.link.send(form, &apdu)?
             }
             other => {
-                let apdu = self.apdu(other)?;
+                let apdu = self.context().apdu(other)?;
                 self.link.send(form, &apdu)?
             }
         };
@@ -296,96 +334,6 @@ impl<'a> Run<'a> {
             }
             (other, _) => self.conclude(other, &response),
         }
-    }
-
-    fn apdu(&self, command: &Command) -> Result<Apdu, Why> {
-        let passwords = &self.passwords;
-        let key = |p1, slot| Apdu::ask([0x00, 0x47, p1, 0x00], control_reference(slot));
-        Ok(match command {
-            Command::Activate => Apdu::write([0x00, 0x44, 0x00, 0x00], []),
-            Command::Algorithm(slot, algorithm) => Apdu::write(
-                [0x00, 0xDA, 0x00, attributes_tag(*slot)],
-                self.tools.keys.attributes(*algorithm, *slot)?,
-            ),
-            Command::Attest(slot) => Apdu::ask([0x80, 0xFB, key_number(*slot), 0x00], []),
-            Command::Authenticate(text) => {
-                let input = Openssl::to_sign(self.algorithm(Slot::Authentication), text);
-                Apdu::ask([0x00, 0x88, 0x00, 0x00], input)
-            }
-            Command::Challenge(length) => {
-                let expected = u8::try_from(*length).unwrap_or(0);
-                Apdu { header: [0x00, 0x84, 0x00, 0x00], data: Vec::new(), expected: Some(expected) }
-            }
-            Command::Change { password, old, new } => {
-                let p2 = if *password == Password::Pw3 { 0x83 } else { 0x81 };
-                let [old, new] =
-                    [passwords.presented(*password, *old), passwords.on_the_wire(*password, new)];
-                Apdu::write([0x00, 0x24, 0x00, p2], [old, new].concat())
-            }
-            Command::Code(value) => {
-                Apdu::write([0x00, 0xDA, 0x00, 0xD3], passwords.on_the_wire(Password::ResettingCode, value))
-            }
-            Command::Generate(slot) => key(0x80, *slot),
-            Command::Get(tag) => {
-                let [high, low] = tag.to_be_bytes();
-                Apdu::ask([0x00, 0xCA, high, low], [])
-            }
-            Command::GetNext(tag) => {
-                let [high, low] = tag.to_be_bytes();
-                Apdu::ask([0x00, 0xCC, high, low], [])
-            }
-            Command::Import(slot, algorithm) => {
-                Apdu::write([0x00, 0xDB, 0x3F, 0xFF], self.tools.keys.header_list(*algorithm, *slot)?)
-            }
-            Command::Kdf(on) => Apdu::write([0x00, 0xDA, 0x00, 0xF9], kdf_object(*on)),
-            Command::Public(slot) => key(0x81, *slot),
-            Command::Put(tag, value) => {
-                let [high, low] = tag.to_be_bytes();
-                Apdu::write([0x00, 0xDA, high, low], value.clone())
-            }
-            Command::Retries(tries) => Apdu::write([0x00, 0xF2, 0x00, 0x00], *tries),
-            Command::SelectData(slot) => self.select_data(*slot),
-            Command::Sign(text) => {
-                let input = Openssl::to_sign(self.algorithm(Slot::Signature), text);
-                Apdu::ask([0x00, 0x2A, 0x9E, 0x9A], input)
-            }
-            Command::Terminate => Apdu::write([0x00, 0xE6, 0x00, 0x00], []),
-            Command::Uif(slot, policy) => {
-                Apdu::write([0x00, 0xDA, 0x00, 0xD5 + touch_number(*slot)], [policy_number(*policy), BUTTON])
-            }
-            Command::UnblockByCode { code, new } => {
-                let code = passwords.presented(Password::ResettingCode, *code);
-                Apdu::write(
-                    [0x00, 0x2C, 0x00, 0x81],
-                    [code, passwords.on_the_wire(Password::Pw1, new)].concat(),
-                )
-            }
-            Command::UnblockByPw3 { new } => {
-                Apdu::write([0x00, 0x2C, 0x02, 0x81], passwords.on_the_wire(Password::Pw1, new))
-            }
-            Command::Verify(reference, presented) => {
-                let (p1, data) = match presented {
-                    Presented::Bytes(bytes) => (0x00, bytes.clone()),
-                    Presented::Forget => (0xFF, Vec::new()),
-                    Presented::Pin(pin) => (0x00, passwords.presented(reference.password(), *pin)),
-                    Presented::Status => (0x00, Vec::new()),
-                };
-                Apdu::write([0x00, 0x20, p1, *reference as u8], data)
-            }
-            Command::Version => Apdu::ask([0x00, 0xF1, 0x00, 0x00], []),
-            // Decipher and raw bytes were sent before.
-            Command::Decipher { .. } | Command::Raw(_) | Command::Select => {
-                Apdu::ask([0x00, 0xA4, 0x04, 0x00], SELECT.get(5..).unwrap_or_default())
-            }
-        })
-    }
-
-    /// YubiKeys up to 5.4.3 want a length byte before the data, contrary to the specification; so ykman sends it.
-    fn select_data(&self, slot: Slot) -> Apdu {
-        let tag_list = [0x60, 0x04, 0x5C, 0x02, 0x7F, 0x21];
-        let old = matches!(self.personality, Personality::Yubikey(firmware) if firmware <= Firmware::V5_4_3);
-        let data = if old { [&[0x06], &tag_list[..]].concat() } else { tag_list.to_vec() };
-        Apdu::write([0x00, 0xA5, 3 - key_number(slot).min(3), 0x04], data)
     }
 
     /// What follows for passwords and keys from a command that was carried out.
@@ -473,37 +421,6 @@ fn expect_status(response: &Response, expected: &str) -> Result<(), Why> {
 
 fn same(found: &[u8], expected: &[u8]) -> Result<(), Why> {
     if found == expected { Ok(()) } else { Err(Why::Data { found: hex(found), expected: hex(expected) }) }
-}
-
-/// The second byte of a User Interaction Flag: a button.
-const BUTTON: u8 = 0x20;
-
-fn policy_number(policy: TouchPolicy) -> u8 {
-    match policy {
-        TouchPolicy::Off => 0,
-        TouchPolicy::On => 1,
-        TouchPolicy::Fixed => 2,
-        TouchPolicy::Cached => 3,
-        TouchPolicy::CachedFixed => 4,
-    }
-}
-
-/// Signature, decryption, authentication in the order of the card's own lists.
-fn key_number(slot: Slot) -> u8 {
-    match slot {
-        Slot::Signature => 1,
-        Slot::Decryption => 2,
-        Slot::Authentication => 3,
-        Slot::Attestation => 0x81,
-    }
-}
-
-fn touch_number(slot: Slot) -> u8 {
-    if slot == Slot::Attestation { 4 } else { key_number(slot) }
-}
-
-fn attributes_tag(slot: Slot) -> u8 {
-    0xC0 + key_number(slot).min(3)
 }
 
 fn hex(bytes: &[u8]) -> String {

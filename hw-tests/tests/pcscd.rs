@@ -1,0 +1,103 @@
+//! The suite on the virtual card behind a real pcscd, as each kind of card that it plays, all four side by side.
+//!
+//! A program of its own rather than tests of the usual harness: it hosts the stage's helper processes, and it is its
+//! own client, since the PC/SC library takes its socket from the environment once for a process.
+
+use std::ffi::OsString;
+use std::process::{ExitCode, Output};
+use std::time::Duration;
+use std::{env, thread};
+
+use hw_tests::pcsc_card::{Controlled, PcscCard};
+use hw_tests::runner::{Tools, run_all};
+use hw_tests::script::{Script, folder};
+use virtual_openpgp_card::stage::{self, CONTROL_VARIABLE};
+use virtual_openpgp_card::{Finger, Personality, VirtualCard};
+
+/// The cards, as their stage's arguments name them, and their serials.
+const CARDS: [(&str, &str); 4] =
+    [("plain", "000f:00c0ffe1"), ("5.2.7", "12345678"), ("5.4.3", "12345678"), ("5.7.4", "12345678")];
+
+/// How long the virtual card waits for a touch here: nobody's finger is late, and the time is real.
+const TOUCH_WINDOW: Duration = Duration::from_secs(1);
+
+/// Runs the scripts in the stage that this process is in.
+const CLIENT: &str = "--client";
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    if let Some(code) = stage::enter(&arguments, &mut make_card) {
+        return code;
+    }
+    let passed = match arguments.iter().map(|word| word.to_str()).collect::<Vec<_>>().as_slice() {
+        [Some(CLIENT), Some(card)] => client(card),
+        _ => Ok(on_every_card()),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The stage's card.
+fn make_card(arguments: &[OsString]) -> Result<VirtualCard, AnyError> {
+    let name = arguments.first().and_then(|name| name.to_str()).ok_or("which card?")?;
+    let personality = match name {
+        "plain" => Personality::Plain,
+        firmware => Personality::Yubikey(firmware.parse()?),
+    };
+    let builder = VirtualCard::builder().personality(personality).seed([7; 32]);
+    Ok(builder.finger(Finger::Never).touch_window(TOUCH_WINDOW).build())
+}
+
+/// Sets a stage up for each card, and this program into it as its client.
+fn on_every_card() -> bool {
+    let threads = CARDS.map(|(name, _)| (name, thread::spawn(move || in_a_stage(name))));
+    let mut passed = true;
+    for (name, thread) in threads {
+        match thread.join() {
+            Ok(Ok(output)) => {
+                passed &= output.status.success();
+                print!("{}", String::from_utf8_lossy(&output.stdout));
+                eprint!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+            Ok(Err(error)) => {
+                passed = false;
+                eprintln!("pcscd: {name}: {error}");
+            }
+            // The panic was printed where it happened.
+            Err(_) => passed = false,
+        }
+    }
+    passed
+}
+
+fn in_a_stage(name: &str) -> Result<Output, String> {
+    let stage = stage::Builder::new("/proc/self/exe").card([name]).start().map_err(|error| {
+        let hint = error.hint().unwrap_or_default();
+        format!("{error}; {hint}")
+    })?;
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    stage.command(program).args([CLIENT, name]).output().map_err(|error| error.to_string())
+}
+
+/// Runs the suite on the card that is called so.
+fn client(name: &str) -> Result<bool, AnyError> {
+    let (_, serial) = CARDS.iter().find(|(card, _)| *card == name).ok_or("which card?")?;
+    let control = env::var_os(CONTROL_VARIABLE).ok_or("there is no control socket")?;
+    let mut card = PcscCard::new(serial.parse()?, Controlled(control.into()));
+    let tally = run_all(&Script::load(&folder())?, &mut card, &Tools::new()?, |_, failure| {
+        if let Some(failure) = failure {
+            println!("FAILED on {name}: {failure}");
+        }
+    });
+    let (passed, failed, skipped) = (tally.passed, tally.failures.len(), tally.skipped);
+    println!("pcscd: {name}: {passed} scripts passed, {failed} failed, {skipped} are for other cards");
+    Ok(failed == 0 && passed > 0)
+}
