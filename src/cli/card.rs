@@ -1,4 +1,4 @@
-//! `card`: what tokens there are, what one says about itself, and a virtual one.
+//! `card`: what tokens there are, what one says about itself and its keys, and a virtual one.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(super) enum Command {
     List,
     /// What one token says about itself
     Info(InfoArguments),
+    /// Judge what a token says about its keys
+    Attest(super::attest::Arguments),
     /// A virtual token on a card stack of its own, for the command after --
     #[cfg(feature = "virtual-card")]
     Simulate(Box<super::simulate::Arguments>),
@@ -46,6 +48,7 @@ pub(super) fn card(common: &Common, command: Command) -> Outcome {
     match command {
         Command::List => list(common),
         Command::Info(_) => info(common),
+        Command::Attest(arguments) => super::attest::attest(common, &arguments),
         #[cfg(feature = "virtual-card")]
         Command::Simulate(_) => {
             Err(crate::cli::report::Failure::failed("internal", "`card simulate` ends by itself"))

@@ -2,6 +2,7 @@
 
 mod approve;
 mod ask;
+mod attest;
 mod card;
 mod commit;
 #[cfg(feature = "virtual-card")]

@@ -236,6 +236,19 @@ pub(super) fn finish(outcome: &Outcome, json: bool) -> ExitCode {
     }
 }
 
+/// Prints all outcomes but the worst, which is the command's; of equals the first.
+pub(super) fn worst(mut outcomes: Vec<Outcome>, json: bool) -> Outcome {
+    let worst = outcomes.iter().enumerate().rev().max_by_key(|(_, outcome)| match outcome {
+        Ok(report) => report.exit,
+        Err(failure) => failure.exit,
+    });
+    let worst = outcomes.remove(worst.map_or(0, |(at, _)| at));
+    for outcome in &outcomes {
+        finish(outcome, json);
+    }
+    worst
+}
+
 /// Text from outside, with everything escaped that could move a terminal's cursor or turn its text.
 pub(super) fn printable(text: &str) -> String {
     let escape = |c: char| match c {

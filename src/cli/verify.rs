@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::challenge::Challenge;
 use crate::cli::place::{self, Chosen};
-use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
+use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
 use crate::cli::{Common, failure, read_input};
 use crate::response::{MAX_RESPONSE, MAX_SIGNATURE, Response, ResponseError};
 use crate::statement::{Decision, MAX_STATEMENT, Statement, StatementError};
@@ -52,16 +52,7 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
         let outcome = one(path, &chosen, asked.as_mut());
         outcomes.push(outcome.map_err(|failure| failure.with("file", path.display().to_string())));
     }
-    let worst = outcomes.iter().enumerate().rev().max_by_key(|(_, outcome)| match outcome {
-        Ok(report) => report.exit,
-        Err(failure) => failure.exit,
-    });
-    let last = worst.map_or(0, |(at, _)| at);
-    let worst = outcomes.remove(last);
-    for outcome in &outcomes {
-        crate::cli::report::finish(outcome, common.json);
-    }
-    worst
+    worst(outcomes, common.json)
 }
 
 fn one(path: &Path, chosen: &Chosen, asked: Option<&mut OpenRequests>) -> Outcome {

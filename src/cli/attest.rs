@@ -1,0 +1,259 @@
+//! `card attest`: judge attestations from files, or have the token make one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::card::attestation::{
+    self, Attestation, AttestationError, ConfiguredRoot, MAX_CERTIFICATES, MAX_FILE, Root, Shortfall,
+    Statement, read_certificates,
+};
+use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
+use crate::cli::{Common, place, read_input};
+use crate::unix_time::UnixTime;
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate card attest --verify 12345678.attestation.pem
+  touchgate card attest --verify leaf.pem --intermediates device.pem --intermediates yubico-intermediate.pem";
+
+// Arguments of `card attest`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(super) struct Arguments {
+    /// Judge these instead of asking a token: the attestation first in each, what leads to the root after it
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    verify: Vec<PathBuf>,
+    /// More certificates between attestation and root, PEM or DER; a directory gives every file in it
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    intermediates: Vec<PathBuf>,
+    /// A root beside Yubico's; what it vouches for is its word, and never more than `declared`
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    root: Vec<PathBuf>,
+    /// Judge the chain alone: touch, source and firmware are shown, not weighed
+    #[arg(long)]
+    chain_only: bool,
+}
+
+/// Judges every file; the worst result is the command's.
+pub(super) fn attest(common: &Common, arguments: &Arguments) -> Outcome {
+    let known = Known::read(arguments)?;
+    let mut outcomes = Vec::new();
+    for path in &arguments.verify {
+        let name = path.display().to_string();
+        outcomes.push(known.judge_file(path, &name).map_err(|failure| failure.with("file", name)));
+    }
+    worst(outcomes, common.json)
+}
+
+/// What stands beside an attestation.
+struct Known {
+    intermediates: Vec<Vec<u8>>,
+    roots: Vec<ConfiguredRoot>,
+    chain_only: bool,
+}
+
+impl Known {
+    fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let mut intermediates = Vec::new();
+        for path in &arguments.intermediates {
+            for file in files(path)? {
+                intermediates.extend(read_file(&file)?);
+                if intermediates.len() > MAX_CERTIFICATES {
+                    let error = AttestationError::TooManyCertificates { most: MAX_CERTIFICATES };
+                    return Err(bad_file(&file, &error));
+                }
+            }
+        }
+        let mut roots = Vec::new();
+        for path in &arguments.root {
+            for certificate in read_file(path)? {
+                let name = path.display().to_string();
+                roots.push(ConfiguredRoot::new(name, &certificate).map_err(|error| bad_file(path, &error))?);
+            }
+        }
+        Ok(Self { intermediates, roots, chain_only: arguments.chain_only })
+    }
+
+    fn judge_file(&self, path: &Path, name: &str) -> Outcome {
+        let bytes = read_input(path, MAX_FILE)?;
+        if bytes.len() > MAX_FILE {
+            return Err(Failure::failed("too-large", format!("{name}: more than {MAX_FILE} bytes")));
+        }
+        let mut certificates = read_certificates(&bytes).map_err(|error| rejected(&error, name))?.into_iter();
+        let attestation = certificates.next().unwrap_or_default();
+        let others: Vec<Vec<u8>> = certificates.chain(self.intermediates.clone()).collect();
+        let judged = attestation::verify(&attestation, &others, &self.roots, UnixTime::now());
+        let judged = judged.map_err(|error| rejected(&error, name))?;
+        self.weigh(&judged, name).map(|report| report.with("file", name))
+    }
+
+    /// Whether what a believed attestation says is enough.
+    fn weigh(&self, attestation: &Attestation, name: &str) -> Outcome {
+        let short = attestation.shortfalls();
+        // Which slot and whose root is what was asked for, and said.
+        let weighed = |short: &&Shortfall| {
+            !matches!(short, Shortfall::OtherRoot { .. } | Shortfall::OtherSlot { .. }) && !self.chain_only
+        };
+        let fields = fields(attestation, &short);
+        if let Some(first) = short.iter().find(weighed) {
+            let message = format!("{name}: {first}");
+            let mut failure = Failure {
+                verdict: Verdict::Rejected,
+                exit: exit::NO,
+                ..Failure::failed(first.code(), message).hint(hint(first))
+            };
+            failure.fields.extend(fields);
+            return Err(failure);
+        }
+        let mut report = Report::decided(Verdict::Approved, text(attestation, &short, name));
+        report.fields.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        Ok(report)
+    }
+}
+
+/// A file, or every file in a directory, by name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let unreadable = |error| place::unreadable(path, &error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?.path();
+        if entry.is_file() {
+            found.push(entry);
+        }
+        if found.len() > MAX_CERTIFICATES {
+            let error = AttestationError::TooManyCertificates { most: MAX_CERTIFICATES };
+            return Err(bad_file(path, &error));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let bytes =
+        place::read_bounded(path, MAX_FILE as u64).map_err(|error| place::unreadable(path, &error))?;
+    read_certificates(&bytes).map_err(|error| bad_file(path, &error))
+}
+
+/// Something wrong with what was given beside the attestation.
+fn bad_file(path: &Path, error: &AttestationError) -> Failure {
+    Failure::failed(error.code(), format!("{}: {error}", path.display()))
+        .hint("give certificates, in PEM or DER")
+}
+
+fn rejected(error: &AttestationError, name: &str) -> Failure {
+    let failure = Failure::failed(error.code(), format!("{name}: {error}"));
+    let failure = Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure };
+    match error {
+        AttestationError::UnknownIssuer => failure.hint(
+            "pass the token's certificate (`ykman openpgp certificates export att`) and, from firmware 5.7.4 on, \
+             Yubico's intermediates (developers.yubico.com/PKI) with --intermediates",
+        ),
+        _ => failure,
+    }
+}
+
+fn hint(short: &Shortfall) -> &'static str {
+    match short {
+        Shortfall::FirmwareFloor { .. } => "use a kind of key that this firmware makes well: Ed25519 or RSA",
+        Shortfall::TouchNotFixed { .. } => {
+            "`ykman openpgp keys set-touch sig fixed` makes touch permanent; attest again after that"
+        }
+        Shortfall::NotGenerated => "make a key on the token",
+        Shortfall::OtherKey
+        | Shortfall::OtherRoot { .. }
+        | Shortfall::OtherSerial { .. }
+        | Shortfall::OtherSlot { .. } => "attest the key that signs, on the token that is enrolled",
+    }
+}
+
+/// The strongest tier that it supports.
+fn tier(short: &[Shortfall]) -> &'static str {
+    match short {
+        [] => "attested",
+        [Shortfall::OtherRoot { .. }] => "declared",
+        _ => "signed",
+    }
+}
+
+fn fields(attestation: &Attestation, short: &[Shortfall]) -> Vec<(&'static str, Value)> {
+    let said = attestation.statement();
+    let owner = &said.owner_writable;
+    let whose = if matches!(attestation.root(), Root::Yubico(_)) { "yubico" } else { "configured" };
+    let codes: Vec<&str> = short.iter().map(Shortfall::code).collect();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    vec![
+        ("root", attestation.root().name().into()),
+        ("root_is", whose.into()),
+        ("slot", said.slot.word().into()),
+        ("serial", said.serial.to_string().into()),
+        ("algorithm", said.key.to_string().into()),
+        ("source", said.source.word().into()),
+        ("touch", said.touch.word().into()),
+        ("firmware", said.firmware.to_string().into()),
+        ("form_factor", said.form_factor.to_string().into()),
+        ("signatures", said.signatures.into()),
+        ("fips", said.fips.as_deref().map(hex).into()),
+        ("cspn", said.cspn.as_deref().map(hex).into()),
+        ("tier", tier(short).into()),
+        ("falls_short", json!(codes)),
+        (
+            "owner_writable",
+            json!({
+                "cardholder": String::from_utf8_lossy(&owner.cardholder),
+                "fingerprint": hex(&owner.fingerprint),
+                "made": owner.made.to_string(),
+            }),
+        ),
+    ]
+}
+
+fn text(attestation: &Attestation, short: &[Shortfall], name: &str) -> String {
+    let said = attestation.statement();
+    let (root, weaker) = match attestation.root() {
+        Root::Yubico(root) => (root.name().to_owned(), ""),
+        Root::Configured { name } => {
+            (name.clone(), "\n  weaker     this root is not Yubico's: what it says is its own word")
+        }
+    };
+    let mut text = format!(
+        "approved: {name}: {} key of token {}, {}, touch {}\n  root       {}{weaker}\n  key        {}, firmware {}, {}{}\n",
+        said.slot.word(),
+        said.serial,
+        said.source.word(),
+        said.touch.word(),
+        printable(&root),
+        said.key,
+        said.firmware,
+        said.form_factor,
+        said.signatures.map_or(String::new(), |count| format!(", signature counter {count}")),
+    );
+    text.push_str(&match short {
+        [] => "  proves     no signature by this key was possible without a touch since it was attested\n"
+            .into(),
+        [Shortfall::OtherRoot { .. }] => {
+            "  says       no signature by this key was possible without a touch since it was attested\n"
+                .into()
+        }
+        short => {
+            let short: Vec<String> = short.iter().map(ToString::to_string).collect();
+            format!("  no proof   that signatures needed a touch: {}\n", short.join("; "))
+        }
+    });
+    text + &owner_says(said)
+}
+
+/// What the token's owner had it say, for what that is worth.
+fn owner_says(said: &Statement) -> String {
+    let owner = &said.owner_writable;
+    let name = String::from_utf8_lossy(&owner.cardholder);
+    let name = if name.is_empty() { "no name".into() } else { format!("name {name:?}") };
+    let fingerprint: String = owner.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("  owner says {}, key {fingerprint}, made {} (not proven)\n", printable(&name), owner.made)
+}

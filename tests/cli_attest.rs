@@ -1,0 +1,166 @@
+//! `card attest`: what it says of files, as text and as JSON, and its exit codes.
+#![cfg(all(feature = "cli", feature = "virtual-card"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/cli.rs"]
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Home, PROGRAM, Ran, run};
+use virtual_openpgp_card::attestation::{Authority, Certificate, Chain, ChainShape, Statement};
+use virtual_openpgp_card::{Algorithm, Slot, TouchPolicy, VirtualCard};
+
+/// The fields of an attestation that is believed, beside `file` and `verdict`.
+const FACTS: [&str; 15] = [
+    "algorithm",
+    "cspn",
+    "falls_short",
+    "fips",
+    "firmware",
+    "form_factor",
+    "owner_writable",
+    "root",
+    "root_is",
+    "serial",
+    "signatures",
+    "slot",
+    "source",
+    "tier",
+    "touch",
+];
+
+/// A home with the files of attestations in it: `good.pem` (attestation and the token's certificate), `off.pem`
+/// (the same, touch off), `leaf.der`, `device.pem`, `intermediates/*.pem`, `root.pem`.
+fn home() -> Home {
+    let home = Home::new();
+    let authority = Authority::new(ChainShape::FourBelowRoot);
+    let key = VirtualCard::builder().build().generate(Slot::Signature, Algorithm::Ed25519, 7).unwrap();
+    let said = Statement { cardholder: b"Alice\x1b[2J".to_vec(), ..Statement::about(Slot::Signature) };
+    let good = authority.attest(&key, &said);
+    let off = authority.attest(&key, &Statement { touch: TouchPolicy::Off, ..said });
+    let write = |name: &str, bytes: &[u8]| fs::write(home.work().join(name), bytes).unwrap();
+    let both = |chain: &Chain| [chain.leaf.pem(), chain.device.pem()].concat();
+    write("good.pem", both(&good).as_bytes());
+    write("off.pem", both(&off).as_bytes());
+    write("leaf.der", good.leaf.der());
+    write("device.pem", good.device.pem().as_bytes());
+    write("root.pem", good.root.pem().as_bytes());
+    fs::create_dir(home.work().join("intermediates")).unwrap();
+    for (at, intermediate) in good.intermediates.iter().map(Certificate::pem).enumerate() {
+        write(&format!("intermediates/{at}.pem"), intermediate.as_bytes());
+    }
+    home
+}
+
+fn attest(home: &Home, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(PROGRAM);
+    home.environment(&mut command);
+    run(command.args(["card", "attest"]).args(arguments))
+}
+
+const ROOT: [&str; 4] = ["--intermediates", "intermediates", "--root", "root.pem"];
+
+#[test]
+fn an_own_root_is_believed_and_said_to_be_weaker() {
+    let home = home();
+    let ran = attest(&home, &[&["--verify", "good.pem"][..], &ROOT].concat()).succeeded();
+    assert_eq!(
+        ran.out,
+        "approved: good.pem: signature key of token 12345678, generated, touch fixed\n  \
+         root       root.pem\n  \
+         weaker     this root is not Yubico's: what it says is its own word\n  \
+         key        Ed25519, firmware 5.7.4, usb-a-keychain, signature counter 0\n  \
+         says       no signature by this key was possible without a touch since it was attested\n  \
+         owner says name \"Alice\\u{1b}[2J\", key 0000000000000000000000000000000000000000, \
+         made 1970-01-01T00:00:00Z (not proven)\n"
+    );
+    let object = attest(&home, &[&["--json", "--verify", "good.pem"][..], &ROOT].concat()).succeeded().json();
+    let mut names: Vec<&str> = FACTS.into_iter().chain(["file", "verdict"]).collect();
+    names.sort_unstable();
+    assert_eq!(object.as_object().unwrap().keys().collect::<Vec<_>>(), names);
+    for (name, value) in [
+        ("verdict", json!("approved")),
+        ("root_is", json!("configured")),
+        ("tier", json!("declared")),
+        ("falls_short", json!(["other-root"])),
+        ("serial", json!("12345678")),
+        ("signatures", json!(0)),
+        ("fips", Value::Null),
+    ] {
+        assert_eq!(object[name], value, "{name}");
+    }
+}
+
+#[test]
+fn the_certificates_may_come_from_anywhere() {
+    let home = home();
+    let apart = [&["--verify", "leaf.der", "--intermediates", "device.pem"][..], &ROOT].concat();
+    attest(&home, &apart).succeeded();
+    let one_by_one = [
+        "--verify",
+        "good.pem",
+        "--root",
+        "root.pem",
+        "--intermediates",
+        "intermediates/1.pem",
+        "intermediates/0.pem",
+    ];
+    attest(&home, &one_by_one).succeeded();
+}
+
+#[test]
+fn a_no_is_a_clear_no_with_its_reason() {
+    let home = home();
+    // Nobody configured the test authority.
+    let ran = attest(&home, &["--verify", "good.pem", "--intermediates", "intermediates"]).exits(3);
+    let first =
+        "error: rejected (unknown-issuer): good.pem: the chain leads to no root that is trusted\nhint: pass";
+    assert!(ran.err.starts_with(first), "{ran:?}");
+    let off = [&["--verify", "off.pem"][..], &ROOT].concat();
+    let ran = attest(&home, &off).exits(3);
+    let first = "error: rejected (touch-not-fixed): off.pem: touch is off, not fixed\nhint: `ykman";
+    assert!(ran.err.starts_with(first), "{ran:?}");
+    let object = attest(&home, &[&["--json"], &off[..]].concat()).exits(3).json();
+    assert_eq!((&object["verdict"], &object["code"]), (&json!("rejected"), &json!("touch-not-fixed")));
+    assert_eq!((&object["touch"], &object["tier"]), (&json!("off"), &json!("signed")));
+    assert!(FACTS.iter().all(|name| object.get(*name).is_some()), "{object}");
+    let shown = attest(&home, &[&["--chain-only"], &off[..]].concat()).succeeded();
+    assert!(shown.out.contains("  no proof   that signatures needed a touch: "), "{shown:?}");
+    for (file, code) in
+        [("device.pem", "invalid-path"), ("cut.der", "malformed-certificate"), ("empty", "no-certificate")]
+    {
+        let leaf = fs::read(home.work().join("leaf.der")).unwrap();
+        fs::write(home.work().join("cut.der"), &leaf[..300]).unwrap();
+        fs::write(home.work().join("empty"), "").unwrap();
+        let object = attest(&home, &[&["--json", "--verify", file][..], &ROOT].concat()).exits(3).json();
+        assert_eq!((&object["code"], &object["file"]), (&json!(code), &json!(file)), "{object}");
+    }
+}
+
+#[test]
+fn many_files_are_judged_one_by_one_and_the_worst_counts() {
+    let home = home();
+    let arguments = [&["--json", "--verify", "good.pem", "off.pem", "good.pem"][..], &ROOT].concat();
+    let ran = attest(&home, &arguments).exits(3);
+    let objects: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let verdicts: Vec<&str> = objects.iter().map(|object| object["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["approved", "approved", "rejected"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_verdict() {
+    let home = home();
+    let object = attest(&home, &["--json", "--verify", "nowhere"]).exits(1).json();
+    assert_eq!((&object["verdict"], &object["code"]), (&json!("failed"), &json!("unreadable")));
+    let object = attest(&home, &["--json", "--verify", "good.pem", "--root", "nowhere"]).exits(1).json();
+    assert_eq!((&object["verdict"], &object["code"]), (&json!("failed"), &json!("unreadable")));
+    let many = fs::read_to_string(home.work().join("root.pem")).unwrap().repeat(65);
+    fs::write(home.work().join("many.pem"), many).unwrap();
+    let arguments = ["--json", "--verify", "good.pem", "--intermediates", "many.pem"];
+    let object = attest(&home, &arguments).exits(1).json();
+    assert_eq!(object["code"], "too-many-certificates");
+    attest(&home, &["--json", "--root", "root.pem"]).exits(2);
+}
