@@ -162,5 +162,58 @@ fn what_cannot_be_read_is_no_verdict() {
     let arguments = ["--json", "--verify", "good.pem", "--intermediates", "many.pem"];
     let object = attest(&home, &arguments).exits(1).json();
     assert_eq!(object["code"], "too-many-certificates");
-    attest(&home, &["--json", "--root", "root.pem"]).exits(2);
+    attest(&home, &["--verify", "good.pem", "--slot", "decryption"]).exits(2);
+}
+
+// Made by a token on real pcscd.
+
+#[cfg(feature = "pcsc")]
+fn make(world: &support::World, arguments: &[&str]) -> Ran {
+    let mut command = world.touchgate(["card", "attest", "--no-input", "--pin-fd", "0"]);
+    support::run_with(command.args(arguments), support::PIN)
+}
+
+#[cfg(feature = "pcsc")]
+#[test]
+fn a_token_attests_and_openssl_agrees() {
+    let world = support::World::bare("--touch=now --touch-policy=fixed");
+    let authority = Authority::new(ChainShape::FourBelowRoot);
+    world.write("root.pem", &authority.root().pem());
+    world.write("between.pem", &authority.intermediates().iter().map(Certificate::pem).collect::<String>());
+    // Nobody believes the test authority: what the token gave is kept all the same.
+    let ran = make(&world, &[]).exits(3);
+    assert!(ran.err.starts_with("error: rejected (unknown-issuer): 12345678.attestation.pem: "), "{ran:?}");
+    assert!(ran.err.contains("  written   12345678.attestation.pem\n"), "{ran:?}");
+    assert_eq!(world.read("12345678.attestation.pem").matches("BEGIN CERTIFICATE").count(), 2);
+    // Nothing is overwritten, and that is known before the PIN is sent.
+    let object = make(&world, &["--json"]).exits(1).json();
+    assert_eq!(object["code"], "write");
+    let known = ["--intermediates", "between.pem", "--root", "root.pem"];
+    let ran = make(&world, &[&["--out", "full.pem"][..], &known].concat()).succeeded();
+    let first = "approved: full.pem: signature key of token 12345678, generated, touch fixed\n";
+    assert!(ran.out.starts_with(first) && ran.out.ends_with("  written to full.pem\n"), "{ran:?}");
+    // The file that was believed stands by itself.
+    run(&mut world.touchgate(["card", "attest", "--root", "root.pem", "--verify", "full.pem"])).succeeded();
+    let verify = ["verify", "-CAfile", "root.pem", "-untrusted", "full.pem", "full.pem"];
+    run(world.command("openssl").args(verify)).succeeded();
+    // Through gpg, which holds the card, and gpg works on.
+    world.assert_gpg_works();
+    let ran = make(&world, &[&["--out", "held.pem"][..], &known].concat()).succeeded();
+    assert!(ran.err.contains("scdaemon holds the card"), "{ran:?}");
+    world.assert_gpg_works();
+    let object = make(&world, &["--json", "--slot", "decryption"]).exits(1).json();
+    assert_eq!(object["code"], "not-attested");
+}
+
+#[cfg(feature = "pcsc")]
+#[test]
+fn a_token_that_signs_without_a_touch_is_a_no() {
+    let world = support::World::bare("--touch=now --touch-policy=off");
+    let authority = Authority::new(ChainShape::FourBelowRoot);
+    world.write("root.pem", &authority.root().pem());
+    world.write("between.pem", &authority.intermediates().iter().map(Certificate::pem).collect::<String>());
+    let known = ["--json", "--intermediates", "between.pem", "--root", "root.pem"];
+    let object = make(&world, &known).exits(3).json();
+    assert_eq!((&object["code"], &object["touch"]), (&json!("touch-not-fixed"), &json!("off")));
+    assert_eq!(object["written"], "12345678.attestation.pem");
 }

@@ -251,6 +251,7 @@ fn card_info_tells_what_gpg_tells() {
         let json = run(&mut world.touchgate(["card", "info", "--json"])).succeeded().json();
         let names = [
             "algorithm",
+            "attestation_touch",
             "cardholder",
             "kdf",
             "key",

@@ -1,14 +1,15 @@
-//! ATTEST, Yubico's: the token vouches for one of its keys.
+//! ATTEST, Yubico's: the token vouches for one of its keys. That overwrites the certificate object of the key's slot.
 
 use std::time::Instant;
 
 use openpgp_card::Error;
 use openpgp_card::ocard::StatusBytes;
 
+use super::attestation::{AttestationError, Statement};
 use super::error::CardError;
-use super::info::{self, TouchNeed};
-use super::keys::KeySlot;
-use super::session::{Secret, Token};
+use super::info::{TouchNeed, TouchPolicy};
+use super::key_slot::KeySlot;
+use super::session::{Secret, Talk, Token};
 use super::slot::Purpose;
 use super::touch::{Attendant, ask};
 use super::watch::{self, Event, Patience, Reporter, Step};
@@ -17,28 +18,40 @@ use super::watch::{self, Event, Patience, Reporter, Step};
 const MAX_CERTIFICATE: usize = 8192;
 /// The tag of a cardholder certificate.
 const CERTIFICATE: [u8; 2] = [0x7f, 0x21];
+const READ_CERTIFICATE: &str = "GET DATA 7F21";
+
+/// What the card gave, in DER. Nothing about it is verified yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attested {
+    /// The attestation: DO 7F21 of the slot.
+    pub attestation: Vec<u8>,
+    /// The certificate of the key that signed it: DO FC.
+    pub device: Vec<u8>,
+}
 
 impl Token {
-    /// Has the token attest the key in `slot`: the attestation, and the token's own certificate that it is
-    /// signed with, DER both. Nothing is checked here.
+    /// Has the token attest the key in `slot`. What stood in the slot's certificate object is lost; anything but an
+    /// earlier attestation only if `overwrite`.
     ///
-    /// It takes the PIN, and a touch where the attestation key's own policy (DO D9) says so. The token puts the
-    /// attestation where the slot's cardholder certificate was.
+    /// It takes the PIN, and a touch where the attestation key's own policy (DO D9) says so.
     ///
     /// # Errors
-    /// [`CardError::NoAttestation`] before the PIN is asked for; [`CardError::Refused`] of an imported key;
-    /// otherwise as for a signature.
+    /// [`CardError::NotAttested`] where the card, the slot or the key's origin does not allow it, and
+    /// [`CardError::CertificateInTheWay`]: as far as the card says so by itself, before the PIN is asked for. Otherwise
+    /// as for a signature.
     ///
     /// # Source
     /// Yubico, OpenPGP attestation (INS FB, DO FC); OpenPGP card 3.4.1, section 7.2.5 (SELECT DATA).
     pub fn attest(
         &mut self,
         slot: KeySlot,
+        overwrite: bool,
         attendant: &mut dyn Attendant,
         patience: &Patience,
-    ) -> Result<Vec<Vec<u8>>, CardError> {
+    ) -> Result<Attested, CardError> {
         let token = self.clone();
-        let (device, need) = watch::run_quietly(patience, move || device(&token))?;
+        let device = watch::run_quietly(patience, move || prepare(&token, slot, overwrite))?;
+        let need = need(self.info().attestation_touch);
         let mut refused = None;
         let mut secret = ask(self.info(), attendant, &mut refused)?;
         loop {
@@ -53,7 +66,7 @@ impl Token {
             let job = move |reporter: &Reporter| attest(&token, slot, &presented, need, reporter);
             let result = watch::run(patience, job, &mut step);
             match self.note_pin(result) {
-                Ok(leaf) => return Ok(vec![leaf, device]),
+                Ok(attestation) => return Ok(Attested { attestation, device }),
                 Err(error @ CardError::WrongPin { .. }) => {
                     refused = Some(error);
                     secret = ask(self.info(), attendant, &mut refused)?;
@@ -65,26 +78,34 @@ impl Token {
     }
 }
 
-/// The token's own certificate, which Yubico put there, and whether attesting needs a touch.
-fn device(token: &Token) -> Result<(Vec<u8>, TouchNeed), CardError> {
-    const RECORDS: &str = "GET DATA 6E";
+/// A card that does not say whether attesting needs a touch may still want one.
+fn need(policy: TouchPolicy) -> TouchNeed {
+    if policy == TouchPolicy::None { TouchNeed::Perhaps } else { policy.need() }
+}
+
+/// The token's own certificate, which Yubico put there, once it is clear that nothing worth keeping is lost.
+fn prepare(token: &Token, slot: KeySlot, overwrite: bool) -> Result<Vec<u8>, CardError> {
     const COMMAND: &str = "GET DATA FC";
-    let none = CardError::NoAttestation { ident: token.info().ident };
+    let ident = token.info().ident;
+    let none = CardError::NotAttested { ident, slot, why: "it has no attestation certificate" };
     token.reopen(Purpose::Look, None, |talk| {
-        let records = talk.tx.application_related_data().map_err(|error| talk.explain(error, RECORDS))?;
-        let flag = records.uif_attestation().map_err(|error| talk.explain(error, RECORDS))?;
-        match talk.tx.attestation_certificate() {
-            Ok(der) if der.is_empty() => Err(none),
-            Ok(der) => Ok((bounded(der, COMMAND)?, info::touch_policy(flag).need())),
+        let device = match talk.tx.attestation_certificate() {
+            Ok(der) if der.is_empty() => return Err(none),
+            Ok(der) => bounded(der, COMMAND)?,
             Err(Error::CardStatus(
                 StatusBytes::ReferencedDataNotFound
                 | StatusBytes::WrongParametersP1P2
                 | StatusBytes::INSNotSupported
                 // 6A81, function not supported.
                 | StatusBytes::UnknownStatus(0x6a, 0x81),
-            )) => Err(none),
-            Err(error) => Err(talk.explain(error, COMMAND)),
+            )) => return Err(none),
+            Err(error) => return Err(talk.explain(error, COMMAND)),
+        };
+        let before = slot_certificate(talk, slot)?;
+        if !overwrite && !before.is_empty() && !is_attestation(&before) {
+            return Err(CardError::CertificateInTheWay { ident, slot, length: before.len() });
         }
+        Ok(device)
     })
 }
 
@@ -95,26 +116,47 @@ fn attest(
     need: TouchNeed,
     reporter: &Reporter,
 ) -> Result<Vec<u8>, CardError> {
-    const COMMAND: &str = "ATTEST";
+    let not_attested = |why| CardError::NotAttested { ident: token.info().ident, slot, why };
+    token.reopen(Purpose::Sign, Some(reporter), |talk| {
+        let kdf = talk.kdf(token.info())?;
+        talk.verify(secret, kdf.as_ref(), reporter)?;
+        reporter.tell(if need == TouchNeed::Never { Event::Signing } else { Event::Touch });
+        let began = Instant::now();
+        talk.tx.generate_attestation(slot.into()).map_err(|error| match error {
+            Error::CardStatus(StatusBytes::ReferencedDataNotFound) => not_attested("there is none"),
+            Error::CardStatus(StatusBytes::ConditionOfUseNotSatisfied) => {
+                not_attested("it was not made on the card")
+            }
+            Error::CardStatus(StatusBytes::INSNotSupported | StatusBytes::CLANotSupported) => {
+                not_attested("it has no such command")
+            }
+            error => talk.untouched(error, "ATTEST", need, began),
+        })?;
+        reporter.tell(Event::Signing);
+        bounded(slot_certificate(talk, slot)?, READ_CERTIFICATE)
+    })
+}
+
+/// Whether this is an attestation, whatever it says: all that is lost then can be made again.
+fn is_attestation(certificate: &[u8]) -> bool {
+    use AttestationError as E;
+    !matches!(Statement::read(certificate), Err(E::ForeignSubject { .. } | E::MalformedCertificate { .. }))
+}
+
+/// What is in the slot's certificate object; empty if nothing is.
+fn slot_certificate(talk: &mut Talk<'_, '_>, slot: KeySlot) -> Result<Vec<u8>, CardError> {
     // The number of the slot's certificate among the three of SELECT DATA.
     let place = match slot {
         KeySlot::Signature => 2,
         KeySlot::Decryption => 1,
         KeySlot::Authentication => 0,
     };
-    token.reopen(Purpose::Sign, Some(reporter), |talk| {
-        let kdf = talk.kdf(token.info())?;
-        talk.verify(secret, kdf.as_ref(), reporter)?;
-        reporter.tell(if need == TouchNeed::Never { Event::Signing } else { Event::Touch });
-        let began = Instant::now();
-        talk.tx
-            .generate_attestation(slot.into())
-            .map_err(|error| talk.untouched(error, COMMAND, need, began))?;
-        reporter.tell(Event::Signing);
-        talk.tx.select_data(place, &CERTIFICATE).map_err(|error| talk.explain(error, "SELECT DATA"))?;
-        let leaf = talk.tx.cardholder_certificate().map_err(|error| talk.explain(error, "GET DATA 7F21"))?;
-        bounded(leaf, "GET DATA 7F21")
-    })
+    talk.tx.select_data(place, &CERTIFICATE).map_err(|error| talk.explain(error, "SELECT DATA"))?;
+    match talk.tx.cardholder_certificate() {
+        Ok(certificate) => Ok(certificate),
+        Err(Error::CardStatus(StatusBytes::ReferencedDataNotFound)) => Ok(Vec::new()),
+        Err(error) => Err(talk.explain(error, READ_CERTIFICATE)),
+    }
 }
 
 fn bounded(der: Vec<u8>, command: &'static str) -> Result<Vec<u8>, CardError> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ident::Ident;
-use super::keys::KeySlot;
+use super::key_slot::KeySlot;
 
 /// Why there is no signature. A variant is a fact; what to do about it is the caller's to say.
 #[derive(Debug, thiserror::Error)]
@@ -184,12 +184,6 @@ pub enum CardError {
         /// Fingerprint that the card claims for its signature key.
         on_card: String,
     },
-    /// The card has no attestation key: it is no YubiKey from firmware 5.2 on.
-    #[error("card {ident} cannot attest its keys")]
-    NoAttestation {
-        /// The card.
-        ident: Ident,
-    },
     /// The fingerprint that the card records is none that this key, made when the card says, can have.
     #[error("the card's {slot} key is not the one that it records: {own}, not {recorded}")]
     FingerprintDiffers {
@@ -199,6 +193,29 @@ pub enum CardError {
         recorded: String,
         /// What the key has, in its usual form, with the recorded time (DO CD).
         own: String,
+    },
+
+    /// The card does not attest this key.
+    #[error("card {ident} does not attest its {slot} key: {why}")]
+    NotAttested {
+        /// The card.
+        ident: Ident,
+        /// Which key.
+        slot: KeySlot,
+        /// What stands in the way.
+        why: &'static str,
+    },
+    /// Attesting would overwrite something else than an earlier attestation.
+    #[error(
+        "card {ident} keeps a certificate of {length} bytes for its {slot} key, which attesting overwrites"
+    )]
+    CertificateInTheWay {
+        /// The card.
+        ident: Ident,
+        /// Which key.
+        slot: KeySlot,
+        /// How large it is.
+        length: usize,
     },
 
     // The card misbehaves.

@@ -22,6 +22,8 @@ pub struct TokenInfo {
     pub signature_key: Option<SignatureKey>,
     /// Whether a signature needs a touch.
     pub touch: TouchPolicy,
+    /// Whether attesting a key needs a touch (DO D9); none if the card does not say.
+    pub attestation_touch: TouchPolicy,
     /// Tries left for PW1.
     pub pin_tries_left: u8,
     /// Tries left for the Resetting Code; 0 also if none is set.
@@ -143,12 +145,12 @@ const COMMAND: &str = "GET DATA 6E";
 pub(crate) fn read(ard: &ApplicationRelatedData, reader: &str, pinpad: bool) -> Result<TokenInfo, CardError> {
     let aid = ard.application_id().map_err(malformed)?;
     let pw = ard.pw_status_bytes().map_err(malformed)?;
-    let touch = touch_policy(ard.uif_pso_cds().map_err(malformed)?);
     Ok(TokenInfo {
         ident: Ident { manufacturer: aid.manufacturer(), serial: aid.serial() },
         reader: reader.to_owned(),
         signature_key: signature_key(ard)?,
-        touch,
+        touch: touch_policy(ard.uif_pso_cds().map_err(malformed)?),
+        attestation_touch: touch_policy(ard.uif_attestation().map_err(malformed)?),
         pin_tries_left: pw.err_count_pw1(),
         resetting_code_tries_left: pw.err_count_rc(),
         admin_pin_tries_left: pw.err_count_pw3(),
@@ -160,7 +162,7 @@ pub(crate) fn read(ard: &ApplicationRelatedData, reader: &str, pinpad: bool) -> 
 }
 
 /// What a User Interaction Flag says; no such object is no such feature.
-pub(crate) fn touch_policy(flag: Option<UserInteractionFlag>) -> TouchPolicy {
+fn touch_policy(flag: Option<UserInteractionFlag>) -> TouchPolicy {
     match flag.map(|flag| flag.touch_policy()) {
         None => TouchPolicy::None,
         Some(CardTouchPolicy::Off) => TouchPolicy::Off,

@@ -4,10 +4,8 @@
 //! is known only by the fingerprint that was recorded when the key was made. So each form that this
 //! material can take is tried, and the one that has the recorded fingerprint is the key.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use openpgp_card::ocard::KeyType;
 use openpgp_card::ocard::algorithm::{AlgorithmAttributes, Curve as CardCurve};
 use openpgp_card::ocard::crypto::{EccType, PublicKeyMaterial};
 use sequoia_openpgp::Fingerprint;
@@ -17,6 +15,7 @@ use sequoia_openpgp::packet::key::{Key4, PublicParts, UnspecifiedRole};
 use sequoia_openpgp::types::{Curve, HashAlgorithm, PublicKeyAlgorithm, SymmetricAlgorithm};
 
 use super::error::CardError;
+use super::key_slot::KeySlot;
 use super::session::{Talk, Token};
 use super::slot::Purpose;
 use super::watch::{self, Patience};
@@ -26,17 +25,6 @@ const READ: &str = "GENERATE ASYMMETRIC KEY PAIR (read)";
 
 /// A public key in no particular place of a certificate.
 pub type PublicKey = Key<PublicParts, UnspecifiedRole>;
-
-/// A place for a key on a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// Signs; the only one that a certificate must have.
-    Signature,
-    /// Decrypts.
-    Decryption,
-    /// Proves presence to other programs, such as ssh.
-    Authentication,
-}
 
 /// The keys on one card.
 #[derive(Clone, Debug)]
@@ -63,26 +51,6 @@ impl CardKeys {
         ];
         let others = others.into_iter().filter_map(|(slot, key)| Some((slot, key?)));
         [(KeySlot::Signature, &self.signature)].into_iter().chain(others)
-    }
-}
-
-impl fmt::Display for KeySlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Signature => "signature",
-            Self::Decryption => "decryption",
-            Self::Authentication => "authentication",
-        })
-    }
-}
-
-impl From<KeySlot> for KeyType {
-    fn from(slot: KeySlot) -> Self {
-        match slot {
-            KeySlot::Signature => Self::Signing,
-            KeySlot::Decryption => Self::Decryption,
-            KeySlot::Authentication => Self::Authentication,
-        }
     }
 }
 

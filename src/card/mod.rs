@@ -20,6 +20,7 @@ pub mod error;
 pub mod ident;
 pub mod info;
 mod kept;
+mod key_slot;
 pub mod keys;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
@@ -42,13 +43,15 @@ pub mod touch;
 pub mod usb;
 mod watch;
 
+pub use attest::Attested;
 #[cfg(all(feature = "pcsc", feature = "cli"))]
 pub(crate) use contention::{clients as pcscd_clients, pcscd_socket};
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
 pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
 pub use kept::KeptPin;
-pub use keys::{CardKeys, KeySlot, PublicKey};
+pub use key_slot::KeySlot;
+pub use keys::{CardKeys, PublicKey};
 pub use pin::Pin;
 pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};

@@ -2,30 +2,49 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::card::attestation::{
     self, Attestation, AttestationError, ConfiguredRoot, MAX_CERTIFICATES, MAX_FILE, Root, Shortfall,
-    Statement, read_certificates,
+    Statement, read_certificates, write_pem,
 };
+use crate::card::{KeySlot, Patience, Token};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
+use crate::cli::work::{self, Desk};
 use crate::cli::{Common, place, read_input};
 use crate::unix_time::UnixTime;
 
 const EXAMPLE: &str = "\
 Example:
+  touchgate card attest --intermediates yubico-intermediate.pem   writes 12345678.attestation.pem
   touchgate card attest --verify 12345678.attestation.pem
   touchgate card attest --verify leaf.pem --intermediates device.pem --intermediates yubico-intermediate.pem";
+
+/// How long a person may take over PIN and touch.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 // Arguments of `card attest`.
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {
     /// Judge these instead of asking a token: the attestation first in each, what leads to the root after it
-    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["slot", "out", "overwrite", "pin_fd"])]
     verify: Vec<PathBuf>,
+    /// Which key the token attests
+    #[arg(long, value_name = "SLOT", default_value = "signature")]
+    slot: Slot,
+    /// Where the attestation goes instead of SERIAL.attestation.pem (other slots: SERIAL.SLOT.attestation.pem)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Attest even if the token keeps another certificate in that slot, which is then lost
+    #[arg(long)]
+    overwrite: bool,
+    /// Read the PIN from this descriptor
+    #[arg(long, value_name = "N")]
+    pin_fd: Option<u32>,
     /// More certificates between attestation and root, PEM or DER; a directory gives every file in it
     #[arg(long, value_name = "FILE", num_args = 1..)]
     intermediates: Vec<PathBuf>,
@@ -37,15 +56,99 @@ pub(super) struct Arguments {
     chain_only: bool,
 }
 
-/// Judges every file; the worst result is the command's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Slot {
+    /// The key that approves
+    Signature,
+    /// The key that decrypts
+    Decryption,
+    /// The key that logs in
+    Authentication,
+}
+
+/// Judges every file, of which the worst result is the command's; or makes an attestation and judges that.
 pub(super) fn attest(common: &Common, arguments: &Arguments) -> Outcome {
     let known = Known::read(arguments)?;
+    if arguments.verify.is_empty() {
+        return make(common, arguments, &known);
+    }
     let mut outcomes = Vec::new();
     for path in &arguments.verify {
         let name = path.display().to_string();
         outcomes.push(known.judge_file(path, &name).map_err(|failure| failure.with("file", name)));
     }
     worst(outcomes, common.json)
+}
+
+/// Has the token attest a key and writes what it gave: also where that is not believed, for it may be with
+/// other intermediates.
+fn make(common: &Common, arguments: &Arguments, known: &Known) -> Outcome {
+    let slot = match arguments.slot {
+        Slot::Authentication => KeySlot::Authentication,
+        Slot::Decryption => KeySlot::Decryption,
+        Slot::Signature => KeySlot::Signature,
+    };
+    let mut desk = Desk::new(common, arguments.pin_fd)?;
+    let patience = desk.patience(UnixTime::now().plus(PATIENCE));
+    let mut token = work::find_token(common, &patience)?;
+    let ident = token.info().ident;
+    let path = arguments.out.clone().unwrap_or_else(|| {
+        let serial = ident.to_string().replace(':', "-");
+        let middle = if slot == KeySlot::Signature { String::new() } else { format!(".{}", slot.word()) };
+        PathBuf::from(format!("{serial}{middle}.attestation.pem"))
+    });
+    if path.symlink_metadata().is_ok() {
+        return Err(place::unwritable(&path, &std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let made = work::attest(&mut desk, &mut token, slot, arguments.overwrite, &patience)?;
+    let others = [vec![made.device.clone()], known.intermediates.clone()].concat();
+    let judged = attestation::verify(&made.attestation, &others, &known.roots, UnixTime::now());
+    // What is believed stands by itself: with the intermediates that it needs.
+    let chain = judged.as_ref().map_or_else(
+        |_| vec![made.attestation.clone(), made.device.clone()],
+        |attestation| attestation.chain().to_vec(),
+    );
+    let pem: String = chain.iter().map(|certificate| write_pem(certificate)).collect();
+    place::write_new(&path, pem.as_bytes()).map_err(|error| place::unwritable(&path, &error))?;
+    let name = path.display().to_string();
+    let outcome = judged.map_err(|error| rejected(&error, &name)).and_then(|judged| {
+        same_token(&judged, slot, &token, &patience).map_err(|failure| failure.hint(STALE))?;
+        known.weigh(&judged, &name)
+    });
+    match outcome {
+        Ok(report) => {
+            let text = format!("{}  written to {}\n", report.text, printable(&name));
+            Ok(Report { text, ..report }.with("file", name))
+        }
+        Err(failure) => Err(failure.fact("written", name.clone()).with("file", name)),
+    }
+}
+
+const STALE: &str = "do not believe this token; attest again on another machine";
+
+/// Whether the attestation is about the key that was asked for, on this very token.
+fn same_token(
+    judged: &Attestation,
+    slot: KeySlot,
+    token: &Token,
+    patience: &Patience,
+) -> Result<(), Failure> {
+    let said = judged.statement();
+    let wrong = |what: &str| {
+        let failure = Failure::failed("other-key", format!("the token gave an attestation of {what}"));
+        Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure }
+    };
+    if token.info().ident.decimal() != Some(said.serial) {
+        return Err(wrong("another token"));
+    }
+    if said.slot != slot {
+        return Err(wrong("another slot"));
+    }
+    // Of the other slots the card's public key is not read here.
+    if slot == KeySlot::Signature && !said.key.is_key_of(&token.signature_key(patience)?) {
+        return Err(wrong("another key"));
+    }
+    Ok(())
 }
 
 /// What stands beside an attestation.

@@ -21,8 +21,8 @@ pub(super) enum Command {
     List,
     /// What one token says about itself
     Info(InfoArguments),
-    /// Judge what a token says about its keys
-    Attest(super::attest::Arguments),
+    /// Have a token attest one of its keys, or judge an attestation
+    Attest(Box<super::attest::Arguments>),
     /// A virtual token on a card stack of its own, for the command after --
     #[cfg(feature = "virtual-card")]
     Simulate(Box<super::simulate::Arguments>),
@@ -101,6 +101,7 @@ fn fields(token: &Token) -> serde_json::Map<String, Value> {
         "key": key.map(|key| key.fingerprint.to_hex()),
         "algorithm": key.map(|key| key.algorithm.to_string()),
         "touch": info.touch.word(),
+        "attestation_touch": info.attestation_touch.word(),
         "pin_tries_left": info.pin_tries_left,
         "pin_for_each_signature": info.pin_for_each_signature,
         "pinpad": info.pinpad,

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sequoia_openpgp::Cert;
 
+use crate::card::KeySlot;
 use crate::card::select;
 use crate::card::{
-    Attendant, CardError, CardSigner, Doing, Patience, PinEntry, PinRequest, Route, Token, TokenInfo,
-    TouchNeed, Waiting,
+    Attendant, Attested, CardError, CardSigner, Doing, Patience, PinEntry, PinRequest, Route, Token,
+    TokenInfo, TouchNeed, Waiting,
 };
 use crate::cli::Common;
 use crate::cli::pin::{self, PinSource, Shown};
@@ -185,6 +186,25 @@ pub(super) fn sign(
     person.stop_counting();
     let signature = signature?;
     Ok(Response { statement: text.into_bytes(), signature })
+}
+
+/// Has the token attest a key: PIN, touch if it wants one, attestation.
+///
+/// # Errors
+/// Every outcome of the card.
+pub(super) fn attest(
+    desk: &mut Desk,
+    token: &mut Token,
+    slot: KeySlot,
+    overwrite: bool,
+    patience: &Patience,
+) -> Result<Attested, Failure> {
+    let what = format!("attest its {} key", slot.word());
+    let statement = format!("the token attests its {} key; nothing is signed\n", slot.word());
+    let mut person = AtDesk { desk, what, statement, counting: false };
+    let attested = token.attest(slot, overwrite, &mut person, patience);
+    person.stop_counting();
+    Ok(attested?)
 }
 
 /// Shows the statement, exactly as it will be signed, every line behind a bar: what a narrow terminal

@@ -5,11 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use touchgate::card::TouchPolicy;
 use touchgate::card::attestation::{
-    ConfiguredRoot, Firmware, FormFactor, KeySlot, Root, Source, Statement, YubicoRoot, read_certificates,
-    verify,
+    ConfiguredRoot, Firmware, FormFactor, Root, Source, Statement, YubicoRoot, read_certificates, verify,
 };
+use touchgate::card::{KeySlot, TouchPolicy};
 
 use crate::now;
 

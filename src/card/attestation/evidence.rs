@@ -3,7 +3,8 @@
 use super::firmware::{Firmware, floor};
 use super::path::Attestation;
 use super::roots::Root;
-use super::statement::{KeySlot, Source};
+use super::statement::Source;
+use crate::card::KeySlot;
 use crate::card::TouchPolicy;
 use crate::verify::SigningKey;
 

@@ -29,4 +29,4 @@ pub use key::{Curve, PublicKey};
 pub use path::{Attestation, verify};
 pub use reason::AttestationError;
 pub use roots::{ConfiguredRoot, Root, YubicoRoot};
-pub use statement::{FormFactor, KeySlot, OwnerWritable, Source, Statement};
+pub use statement::{FormFactor, OwnerWritable, Source, Statement};

@@ -26,7 +26,7 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, Tagged as _};
 use super::AttestationError;
 use super::firmware::Firmware;
 use super::key::PublicKey;
-use crate::card::TouchPolicy;
+use crate::card::{KeySlot, TouchPolicy};
 use crate::unix_time::UnixTime;
 
 /// What an attestation says. Only in a [`super::Attestation`] is it more than words.
@@ -67,17 +67,6 @@ pub struct OwnerWritable {
     pub made: UnixTime,
 }
 
-/// One of the three keys that can be attested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeySlot {
-    /// SIG.
-    Signature,
-    /// DEC.
-    Decryption,
-    /// AUT.
-    Authentication,
-}
-
 /// Where a key came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -106,23 +95,12 @@ pub enum FormFactor {
     Other(u8),
 }
 
-impl KeySlot {
-    /// One word for options and JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Signature => "signature",
-            Self::Decryption => "decryption",
-            Self::Authentication => "authentication",
-        }
-    }
-
-    fn of_subject(subject: &str) -> Option<Self> {
-        match subject.strip_prefix("YubiKey OPGP Attestation ")? {
-            "SIG" => Some(Self::Signature),
-            "DEC" => Some(Self::Decryption),
-            "AUT" => Some(Self::Authentication),
-            _ => None,
-        }
+fn slot_of_subject(subject: &str) -> Option<KeySlot> {
+    match subject.strip_prefix("YubiKey OPGP Attestation ")? {
+        "SIG" => Some(KeySlot::Signature),
+        "DEC" => Some(KeySlot::Decryption),
+        "AUT" => Some(KeySlot::Authentication),
+        _ => None,
     }
 }
 
@@ -281,7 +259,7 @@ impl Statement {
 
     pub(super) fn of(parts: &Parts<'_>) -> Result<Self, AttestationError> {
         let subject = common_name(parts.subject).unwrap_or_default();
-        let slot = KeySlot::of_subject(&subject).ok_or(AttestationError::ForeignSubject { subject })?;
+        let slot = slot_of_subject(&subject).ok_or(AttestationError::ForeignSubject { subject })?;
         let [major, minor, patch] = parts.field(3, "firmware", "an octet string of 3 bytes").octets()?;
         let serial = parts.field(7, "serial number", "an integer of 32 bits").number()?;
         let [touch] = parts.field(8, "touch policy", "an octet string of 1 byte").octets()?;

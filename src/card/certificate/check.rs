@@ -8,7 +8,8 @@ use sequoia_openpgp::policy::{AsymmetricAlgorithm, StandardPolicy};
 use sequoia_openpgp::types::RevocationStatus;
 
 use super::usage;
-use crate::card::keys::{CardKeys, KeySlot};
+use crate::card::KeySlot;
+use crate::card::keys::CardKeys;
 use crate::unix_time::UnixTime;
 
 /// What a certificate is asked to be.

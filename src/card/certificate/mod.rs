@@ -24,8 +24,9 @@ use sequoia_openpgp::types::{
     Features, HashAlgorithm, KeyFlags, ReasonForRevocation, SignatureType, SymmetricAlgorithm,
 };
 
-use super::keys::{CardKeys, KeySlot, PublicKey};
 use crate::armor;
+use crate::card::KeySlot;
+use crate::card::keys::{CardKeys, PublicKey};
 use crate::sign::{self, SignError, openpgp};
 use crate::unix_time::UnixTime;
 

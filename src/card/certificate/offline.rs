@@ -17,7 +17,8 @@ use sequoia_openpgp::policy::StandardPolicy;
 use sequoia_openpgp::types::SignatureType;
 
 use super::{CertificateError, Made, Settings, bind, block, flags, issuer, lifetime, reason, subkey};
-use crate::card::keys::{CardKeys, KeySlot};
+use crate::card::KeySlot;
+use crate::card::keys::CardKeys;
 use crate::sign::{self, openpgp};
 use crate::unix_time::UnixTime;
 

@@ -1,13 +1,13 @@
 //! Provisioning as desired state: a profile says what a token is to be, and a run makes it so.
 
-#[expect(dead_code, reason = "carrying a plan out follows")]
+#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod algorithm;
-#[expect(dead_code, reason = "carrying a plan out follows")]
+#[allow(dead_code, reason = "carrying a plan out follows")]
 mod link;
-#[expect(dead_code, reason = "carrying a plan out follows")]
+#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod observe;
 pub mod plan;
-#[expect(dead_code, reason = "carrying a plan out follows")]
+#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod profile;
 
 pub use algorithm::{KeyAlgorithm, KeySlot};
