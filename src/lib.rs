@@ -20,6 +20,9 @@ pub mod verify;
 
 pub mod trust;
 
+// How people and tokens come into trust.
+pub mod enrolment;
+
 // What the flow stands on.
 mod armor;
 pub mod card;

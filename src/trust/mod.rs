@@ -184,7 +184,8 @@ fn check_paths(files: &Files) -> Result<(), TrustError> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a file of trust may be called so.
+pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
     !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.')
 }
