@@ -17,7 +17,7 @@ OPENSSL = --no-default-features --features cli,pcsc,crypto-openssl
 NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
 # The commands with a manual page of their own.
-COMMANDS = demo init run approve refuse request verify doctor card
+COMMANDS = demo init run approve refuse request verify enrol doctor card
 
 # How long each fuzz target tries new inputs, after its whole corpus.
 FUZZ_SECONDS ?= 15

@@ -374,9 +374,13 @@ fn revocation_packets(block: &str) -> Vec<sequoia_openpgp::Packet> {
 
 /// Somebody's key that is kept in a safe.
 fn offline_key(passphrase: Option<&str>) -> Vec<u8> {
+    offline_key_of(CREATED - 1000, passphrase)
+}
+
+fn offline_key_of(created: u32, passphrase: Option<&str>) -> Vec<u8> {
     let builder = CertBuilder::new()
         .add_userid(USER_ID)
-        .set_creation_time(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(CREATED) - 1000))
+        .set_creation_time(SystemTime::UNIX_EPOCH + Duration::from_secs(created.into()))
         .set_primary_key_flags(KeyFlags::empty().set_certification())
         .set_password(passphrase.map(Password::from));
     let (cert, _) = builder.generate().unwrap();
@@ -425,6 +429,21 @@ fn under_an_offline_primary_key() {
         let found = differences(&revoked, &keys(&card), wanted, now().into());
         assert_eq!(found.len(), 3, "{found:?}");
     }
+}
+
+#[test]
+fn a_primary_key_younger_than_the_card() {
+    let card = full(Algorithm::Ed25519, Algorithm::X25519);
+    let mut primary = unlocked(&offline_key_of(CREATED + 5000, None), "");
+    let made = added(&card, &mut primary, &settings());
+    let wanted = Wanted { user_id: None, ..wanted() };
+    assert_eq!(differences(&made.cert, &keys(&card), wanted, now().into()), []);
+    let mut token = look(&card).unwrap();
+    let mut person = Person::with_pins(&[PIN]);
+    let mut signer = CardSigner::new(&mut token, key(&card), &mut person, patience()).unwrap();
+    let early = Settings { made: Some(at(CREATED + 4999)), ..settings() };
+    let error = primary.add(&keys(&card), &early, &mut signer).unwrap_err();
+    assert!(matches!(error, CertificateError::MadeBeforePrimary { .. }), "{error}");
 }
 
 #[test]

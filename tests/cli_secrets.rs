@@ -87,6 +87,11 @@ fn no_output_holds_a_pin() {
         let run_it = ["run", "-vv", "deploy", "payments/prod", "--no-input", "--pin-fd", "0", "--", "true"];
         assert_silent_about_pins(&run_with(loudest(&mut world.touchgate(run_it)), RIGHT).succeeded(), true);
 
+        let enrol = ["enrol", "-vv", "--no-input", "--pin-fd", "0", "--name", "alice"];
+        for (pin, code) in [(WRONG, 5), (RIGHT, 0)] {
+            assert_silent_about_pins(&run_with(loudest(&mut world.touchgate(enrol)), pin).exits(code), true);
+        }
+
         // At a terminal.
         let mut terminal = Terminal::new();
         let arguments = ["run", "-vv", "deploy", "payments/prod", "--", "true"];

@@ -52,7 +52,9 @@ impl Making {
                 CardSigner::new(&mut token, keys.signature.clone(), &mut attendant, patience()).unwrap();
             certificate::make(&keys, "Alice <alice@example.org>", &Settings::default(), &mut signer).unwrap()
         };
-        let chain = token.attest(KeySlot::Signature, &mut kept.with(&mut person), &patience()).unwrap();
+        let attested =
+            token.attest(KeySlot::Signature, false, &mut kept.with(&mut person), &patience()).unwrap();
+        let chain = [attested.attestation, attested.device];
         let parts = Parts::new(&made.cert, &chain, Some("{\"serial\":\"x\"}\n".into())).unwrap();
         let possession = Self::possession(&card, &keys, &parts);
         Self { card, parts, possession }

@@ -63,7 +63,7 @@ struct Signing {
 pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
     let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
     match &arguments.detached {
-        Some(name) => check_free(&[name, &beside(name)])?,
+        Some(name) => place::check_free(&[name, &beside(name)])?,
         None => source.check_free(&challenge, "approval")?,
     }
     let response = decide(common, &arguments.signing, challenge.clone(), Decision::Approve)?;
@@ -169,15 +169,7 @@ impl Source {
     }
 
     fn check_free(&self, challenge: &Challenge, ending: &str) -> Result<(), Failure> {
-        self.answer(challenge, ending).map_or(Ok(()), |path| check_free(&[&path]))
-    }
-}
-
-/// Finds out before the touch, not after it, that something is in the way.
-fn check_free(paths: &[&Path]) -> Result<(), Failure> {
-    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-        None => Ok(()),
-        Some(path) => Err(place::unwritable(path, &std::io::ErrorKind::AlreadyExists.into())),
+        self.answer(challenge, ending).map_or(Ok(()), |path| place::check_free(&[&path]))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::card::attestation::{
     self, Attestation, AttestationError, ConfiguredRoot, MAX_CERTIFICATES, MAX_FILE, Root, Shortfall,
     Statement, read_certificates, write_pem,
 };
-use crate::card::{KeySlot, Patience, Token};
+use crate::card::{KeptPin, KeySlot, Patience, Token};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, place, read_input};
@@ -100,7 +100,8 @@ fn make(common: &Common, arguments: &Arguments, known: &Known) -> Outcome {
     if path.symlink_metadata().is_ok() {
         return Err(place::unwritable(&path, &std::io::ErrorKind::AlreadyExists.into()));
     }
-    let made = work::attest(&mut desk, &mut token, slot, arguments.overwrite, &patience)?;
+    let made =
+        work::attest(&mut desk, &mut token, slot, arguments.overwrite, &mut KeptPin::default(), &patience)?;
     let others = [vec![made.device.clone()], known.intermediates.clone()].concat();
     let judged = attestation::verify(&made.attestation, &others, &known.roots, UnixTime::now());
     // What is believed stands by itself: with the intermediates that it needs.

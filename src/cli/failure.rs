@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use crate::card::certificate::CertificateError;
 use crate::card::{CardError, Holder, Ident};
 use crate::challenge::TooLarge;
 use crate::cli::report::{Failure, Verdict, exit};
+use crate::enrolment::EnrolmentError;
 use crate::sign::SignError;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
@@ -123,6 +125,29 @@ impl From<SignError> for Failure {
         match error {
             SignError::Card(error) => error.into(),
             SignError::OpenPgp { message } => Self::failed("openpgp", message),
+        }
+    }
+}
+
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CertificateError::Sign(error) => error.into(),
+            CertificateError::UserId => Self::usage(message),
+            CertificateError::Lifetime { .. }
+            | CertificateError::MadeBeforeKey { .. }
+            | CertificateError::MadeBeforePrimary { .. } => Self::usage(message)
+                .hint("keys have the time at which the token says they were made; choose a later one"),
+        }
+    }
+}
+
+impl From<EnrolmentError> for Failure {
+    fn from(error: EnrolmentError) -> Self {
+        match error {
+            EnrolmentError::Signature(rejection) => rejected(&rejection, ""),
+            error => Self::failed(error.code(), error.to_string()),
         }
     }
 }

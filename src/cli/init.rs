@@ -3,14 +3,15 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::serialize::SerializeInto as _;
 
-use crate::card::{CardError, Patience, TokenInfo, TouchNeed, TouchPolicy};
+use crate::card::{CardError, KeptPin, Patience, TokenInfo, TouchNeed, TouchPolicy};
+use crate::cli::certify::Certify;
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::{self, Desk};
@@ -23,7 +24,8 @@ use crate::verify::{SigningKey, Tier};
 const EXAMPLE: &str = "\
 Example:
   touchgate init                              asks before it changes anything on the token
-  touchgate init --certificate key.asc        if gpg on this machine does not know the key";
+  touchgate init --certificate key.asc        if gpg on this machine does not know the key
+  touchgate init --user-id \"Alice <alice@example.org>\"   if the key has no certificate yet: the token makes it";
 
 /// How long trust is good for before somebody must look at it again.
 const ONE_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -34,9 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLE)]
 pub(super) struct Arguments {
-    /// The certificate of the token's key, if gpg's keyring does not have it
-    #[arg(long, value_name = "FILE")]
-    certificate: Option<PathBuf>,
+    #[command(flatten)]
+    certify: Certify,
     /// What to do about a key that signs without a touch; without it, you are asked
     #[arg(long, value_name = "WHAT")]
     touch: Option<Touch>,
@@ -66,11 +67,11 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
             .hint("to start afresh, move ~/.config/touchgate away first"));
         }
     }
-    let desk = Desk::new(common, None)?;
+    let mut desk = Desk::new(common, arguments.certify.pin_fd)?;
     let patience = desk.patience(UnixTime::now().plus(PATIENCE));
     let mut token = work::find_token(common, &patience)?;
-    let given = arguments.certificate.as_deref().map(work::given_certificate).transpose()?;
-    let cert = work::certificate(token.info(), None, given)?;
+    let mut kept = KeptPin::default();
+    let cert = arguments.certify.certificate(&mut desk, &mut token, None, None, &mut kept, &patience)?;
     let now = UnixTime::now();
     check_key(token.info(), &cert, now)?;
     introduce(&desk, token.info(), &cert);
@@ -99,12 +100,13 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
         .with("trust", trust.version.to_string()))
 }
 
-fn key_of(token: &TokenInfo) -> String {
+/// The fingerprint of the token's signature key.
+pub(super) fn key_of(token: &TokenInfo) -> String {
     token.signature_key.as_ref().map(|key| key.fingerprint.to_hex()).unwrap_or_default()
 }
 
 /// Finds out now, not at the first deploy, that the key cannot be used.
-fn check_key(token: &TokenInfo, cert: &Cert, now: UnixTime) -> Result<(), Failure> {
+pub(super) fn check_key(token: &TokenInfo, cert: &Cert, now: UnixTime) -> Result<(), Failure> {
     let Some(key) = &token.signature_key else { return Ok(()) };
     let key = SigningKey::new(cert.clone(), &key.fingerprint)
         .map_err(|error| Failure::failed("unsupported-key", error.to_string()))?;
@@ -219,7 +221,7 @@ fn not_turned_on(error: CardError) -> Failure {
 }
 
 /// A login name as a file's name: what does not fit becomes `-`.
-fn person_name(user: &str) -> String {
+pub(super) fn person_name(user: &str) -> String {
     let fit = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.') { c.to_ascii_lowercase() } else { '-' }
     };

@@ -4,10 +4,12 @@ mod approve;
 mod ask;
 mod attest;
 mod card;
+mod certify;
 mod commit;
 #[cfg(feature = "virtual-card")]
 mod demo;
 mod doctor;
+mod enrol;
 mod failure;
 mod init;
 mod log;
@@ -104,6 +106,8 @@ enum Command {
     Request(ask::Arguments),
     /// Judge approvals offline, with reasons
     Verify(verify::Arguments),
+    /// Certificate, attestation and one touch in a file, for whoever keeps trust
+    Enrol(enrol::Arguments),
     /// Find the first broken link from reader to key, and its cure
     Doctor(doctor::Arguments),
     /// Look at tokens; simulate one
@@ -163,6 +167,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Refuse(arguments) => approve::refuse(common, &arguments),
         Command::Request(arguments) => ask::request(common, &arguments),
         Command::Verify(arguments) => verify::verify(common, &arguments),
+        Command::Enrol(arguments) => enrol::enrol(common, &arguments),
         Command::Doctor(arguments) => doctor::doctor(common, &arguments),
         Command::Card(command) => card::card(common, command),
         Command::Completions { shell } => {

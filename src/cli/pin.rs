@@ -195,13 +195,46 @@ fn description(statement: &str, question: &str) -> String {
 /// # Errors
 /// [`CardError::NoPin`], [`CardError::Cancelled`], and the length errors of a PIN.
 pub(super) fn from_descriptor(number: u32, cancel: &AtomicBool) -> Result<Pin, CardError> {
+    through_pipe(number, cancel, |pipe| Pin::from_reader(pipe))
+}
+
+/// Reads a passphrase in the same way, of at most 255 bytes.
+///
+/// # Errors
+/// [`CardError::NoPin`], [`CardError::Cancelled`].
+pub(super) fn line_from_descriptor(
+    number: u32,
+    cancel: &AtomicBool,
+) -> Result<Zeroizing<Vec<u8>>, CardError> {
+    const MOST: usize = 255;
+    through_pipe(number, cancel, |mut pipe| {
+        // Allocated once, so that no copy stays behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(MOST + 1));
+        let mut byte = Zeroizing::new([0u8; 1]);
+        while line.len() <= MOST {
+            match pipe.read(byte.as_mut_slice()) {
+                Ok(0) => return Ok(line),
+                Ok(_) if byte.as_slice() == b"\n" => return Ok(line),
+                Ok(_) => line.extend_from_slice(byte.as_slice()),
+                Err(error) => return Err(CardError::NoPin { why: error.to_string() }),
+            }
+        }
+        Err(CardError::NoPin { why: format!("the line is longer than {MOST} bytes") })
+    })
+}
+
+fn through_pipe<T>(
+    number: u32,
+    cancel: &AtomicBool,
+    read: impl FnOnce(Patient<'_>) -> Result<T, CardError>,
+) -> Result<T, CardError> {
     let no_pin = |error: io::Error| {
         let how =
             format!("hand it over through a pipe, as in --pin-fd {number} {number}< <(pass show token)");
         CardError::NoPin { why: format!("descriptor {number}: {error}; {how}") }
     };
     let pipe = place::inherited_pipe(number, false).map_err(no_pin)?;
-    Pin::from_reader(Patient { pipe, cancel }).map_err(|error| match error {
+    read(Patient { pipe, cancel }).map_err(|error| match error {
         CardError::NoPin { .. } if cancel.load(Ordering::SeqCst) => {
             CardError::Cancelled { waited: Duration::ZERO }
         }

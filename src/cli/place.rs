@@ -148,6 +148,17 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed("write", format!("{}: {error}", path.display())).hint(hint)
 }
 
+/// Finds out before the touch, not after it, that something is in the way.
+///
+/// # Errors
+/// If something stands at one of them.
+pub(super) fn check_free(paths: &[&Path]) -> Result<(), Failure> {
+    match paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(path) => Err(unwritable(path, &io::ErrorKind::AlreadyExists.into())),
+    }
+}
+
 /// A file that could not be read, as a failure.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::failed("unreadable", format!("{}: {error}", path.display()))
@@ -159,9 +170,21 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
 /// # Errors
 /// Whatever the system gives; `AlreadyExists` if something stands there.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, 0o644)
+}
+
+/// The same, for its owner alone.
+///
+/// # Errors
+/// As [`write_new`].
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, bytes, 0o600)
+}
+
+fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file =
-        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;

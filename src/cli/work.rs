@@ -11,7 +11,7 @@ use sequoia_openpgp::Cert;
 use crate::card::KeySlot;
 use crate::card::select;
 use crate::card::{
-    Attendant, Attested, CardError, CardSigner, Doing, Patience, PinEntry, PinRequest, Route, Token,
+    Attendant, Attested, CardError, CardSigner, Doing, KeptPin, Patience, PinEntry, PinRequest, Route, Token,
     TokenInfo, TouchNeed, Waiting,
 };
 use crate::cli::Common;
@@ -180,7 +180,7 @@ pub(super) fn sign(
     let request = &statement.challenge.request;
     let what = format!("{} {} on {}", statement.decision.word(), request.action, request.resource);
     let text = statement.to_text();
-    let mut person = AtDesk { desk, what, statement: text.clone(), counting: false };
+    let mut person = AtDesk::new(desk, what, text.clone());
     let mut signer = CardSigner::new(token, key, &mut person, patience)?;
     let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now());
     person.stop_counting();
@@ -197,22 +197,28 @@ pub(super) fn attest(
     token: &mut Token,
     slot: KeySlot,
     overwrite: bool,
+    kept: &mut KeptPin,
     patience: &Patience,
-) -> Result<Attested, Failure> {
-    let what = format!("attest its {} key", slot.word());
-    let statement = format!("the token attests its {} key; nothing is signed\n", slot.word());
-    let mut person = AtDesk { desk, what, statement, counting: false };
-    let attested = token.attest(slot, overwrite, &mut person, patience);
+) -> Result<Attested, CardError> {
+    let what = format!("attest its {slot} key");
+    let text = format!("token {} attests its {slot} key; nothing is signed\n", token.info().ident);
+    let mut person = AtDesk::new(desk, what, text);
+    let attested = token.attest(slot, overwrite, &mut kept.with(&mut person), patience);
     person.stop_counting();
-    Ok(attested?)
+    attested
 }
 
 /// Shows the statement, exactly as it will be signed, every line behind a bar: what a narrow terminal
 /// wraps stands before the bar and cannot pass for a line of its own.
 pub(super) fn show_statement(desk: &Desk, statement: &Statement) {
     let left = in_words(statement.challenge.expires.since(UnixTime::now()));
-    let lines: String = statement.to_text().lines().map(|line| format!("│ {line}\n")).collect();
-    desk.show(&format!("┌ this is what you sign\n{lines}└ {left} left to answer\n"));
+    show_signed(desk, &statement.to_text(), &format!(" {left} left to answer"));
+}
+
+/// The same of any text that is signed.
+pub(super) fn show_signed(desk: &Desk, text: &str, below: &str) {
+    let lines: String = text.lines().map(|line| format!("│ {line}\n")).collect();
+    desk.show(&format!("┌ this is what you sign\n{lines}└{below}\n"));
 }
 
 /// Refuses to go on where the roster says that a key needs a touch and the token says that it does not.
@@ -245,7 +251,7 @@ pub(super) fn in_words(time: Duration) -> String {
 }
 
 /// The person, asked by the card.
-struct AtDesk<'a> {
+pub(super) struct AtDesk<'a> {
     desk: &'a mut Desk,
     what: String,
     statement: String,
@@ -253,8 +259,14 @@ struct AtDesk<'a> {
     counting: bool,
 }
 
-impl AtDesk<'_> {
-    fn stop_counting(&mut self) {
+impl<'a> AtDesk<'a> {
+    /// Somebody who is asked to do `what`, in a few words, and is shown `statement`.
+    pub(super) fn new(desk: &'a mut Desk, what: String, statement: String) -> Self {
+        Self { desk, what, statement, counting: false }
+    }
+
+    /// Ends the countdown's line.
+    pub(super) fn stop_counting(&mut self) {
         if self.counting {
             say("\n");
             self.counting = false;

@@ -36,7 +36,7 @@ pub const MAX_USER_ID: usize = 256;
 /// What every certificate takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// When its signatures are made; without it, when the youngest of its keys was.
+    /// When its signatures are made; without it, when the youngest key of all that take part was.
     pub made: Option<UnixTime>,
     /// When its keys expire; without it, never.
     pub expires: Option<UnixTime>,
@@ -73,6 +73,14 @@ pub enum CertificateError {
         /// The key's slot.
         slot: KeySlot,
         /// When that key was made.
+        key_made: UnixTime,
+    },
+    /// The signatures are said to be older than the primary key that is kept elsewhere.
+    #[error("its signatures are of {made}, and the primary key was made on {key_made}")]
+    MadeBeforePrimary {
+        /// When its signatures are made.
+        made: UnixTime,
+        /// When the primary key was made.
         key_made: UnixTime,
     },
     /// A signature could not be made.
@@ -145,7 +153,7 @@ impl Draft {
         if user_id.is_empty() || user_id.len() > MAX_USER_ID || user_id.chars().any(char::is_control) {
             return Err(CertificateError::UserId);
         }
-        let (made, expires) = settings.times(keys)?;
+        let (made, expires) = settings.times(keys, keys.signature.creation_time())?;
         let subkeys = keys.all().map(|(slot, _)| slot).filter(|slot| *slot != KeySlot::Signature);
         let mut acts: Vec<Act> = [Act::UserId].into_iter().chain(subkeys.map(Act::Subkey)).collect();
         acts.extend(settings.revocation.then_some(Act::Revocation));
@@ -250,14 +258,22 @@ impl Draft {
 }
 
 impl Settings {
-    /// When signatures are made and keys expire, checked against the keys and each other.
-    fn times(&self, keys: &CardKeys) -> Result<(SystemTime, Option<SystemTime>), CertificateError> {
+    /// When signatures are made and keys expire, checked against the keys, the primary key's age, and each other.
+    fn times(
+        &self,
+        keys: &CardKeys,
+        primary: SystemTime,
+    ) -> Result<(SystemTime, Option<SystemTime>), CertificateError> {
         let youngest = keys.all().max_by_key(|(_, key)| key.creation_time());
         let (slot, key) = youngest.unwrap_or((KeySlot::Signature, &keys.signature));
         let key_made = UnixTime::from(key.creation_time());
-        let made = self.made.unwrap_or(key_made);
+        let primary_made = UnixTime::from(primary);
+        let made = self.made.unwrap_or(key_made.max(primary_made));
         if made < key_made {
             return Err(CertificateError::MadeBeforeKey { made, slot, key_made });
+        }
+        if made < primary_made {
+            return Err(CertificateError::MadeBeforePrimary { made, key_made: primary_made });
         }
         match self.expires {
             Some(expires) if expires <= made => Err(CertificateError::Lifetime { made, expires }),

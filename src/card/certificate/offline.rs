@@ -127,8 +127,9 @@ impl Primary {
         settings: &Settings,
         card: &mut dyn Signer,
     ) -> Result<Made, CertificateError> {
-        let (made, expires) = settings.times(keys)?;
         let primary = self.cert.primary_key().key().clone();
+        // A signature that is older than its key is none.
+        let (made, expires) = settings.times(keys, primary.creation_time())?;
         let mut packets = Vec::new();
         let mut revocations: Vec<Signature> = Vec::new();
         for (slot, key) in keys.all() {
