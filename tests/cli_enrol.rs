@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use support::{PIN, Ran, SERIAL, World, need, run, run_with};
+use support::{PIN, Ran, Running, SERIAL, Terminal, World, need, run, run_with};
 use touchgate::enrolment::{Enrolled, Enrolment};
 use touchgate::unix_time::UnixTime;
 use virtual_openpgp_card::{Algorithm, Slot, TouchPolicy, VirtualCard};
@@ -45,6 +45,10 @@ fn signatures(world: &World) -> u64 {
 
 /// A token with a key in each slot and no certificate anywhere; the folder keeps its state.
 fn blank(signing: Algorithm, decrypting: Algorithm) -> (World, tempfile::TempDir) {
+    blank_with("--touch=now", signing, decrypting)
+}
+
+fn blank_with(options: &str, signing: Algorithm, decrypting: Algorithm) -> (World, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let state: PathBuf = folder.path().join("card");
     let card = VirtualCard::builder().serial(12_345_678).seed([5; 32]).open(&state).unwrap();
@@ -55,7 +59,7 @@ fn blank(signing: Algorithm, decrypting: Algorithm) -> (World, tempfile::TempDir
     }
     card.set_touch_policy(Slot::Signature, TouchPolicy::Fixed);
     drop(card);
-    let world = World::bare(&format!("--touch=now --state={}", state.display()));
+    let world = World::bare(&format!("{options} --state={}", state.display()));
     assert!(!world.home.certificate().exists());
     (world, folder)
 }
@@ -146,7 +150,8 @@ fn a_token_makes_its_certificate_once_and_gpg_uses_all_of_it() {
     // The certificate that lies there is right: nothing is made again.
     fs::remove_file(world.home.work().join("alice.enrol")).unwrap();
     let certificate = world.read("alice.asc");
-    enrol(&world, &["--user-id", USER_ID]).succeeded();
+    let again = enrol(&world, &["--user-id", USER_ID, "--revocation", "other.asc"]).succeeded();
+    assert!(again.err.contains("no revocation was made") && !world.exists("other.asc"), "{}", again.err);
     assert_eq!((signatures(&world), world.read("alice.asc")), (6, certificate));
     fs::remove_file(world.home.work().join("alice.enrol")).unwrap();
     let other = enrol(&world, &["--user-id", "Bob", "--json"]).exits(1).json();
@@ -204,13 +209,20 @@ fn the_tokens_keys_go_under_a_primary_key_that_gpg_made() {
     };
     safe(&["--quick-generate-key", USER_ID, "ed25519", "cert", "0"]);
     safe(&["--armor", "--output", "primary.asc", "--export-secret-keys", "alice@example.org"]);
+    // What gpg exports of it where the primary key is not wanted.
+    let listed = safe(&["--with-colons", "--list-keys"]).out;
+    let primary =
+        listed.lines().find_map(|line| line.strip_prefix("fpr:::::::::")).unwrap().trim_end_matches(':');
+    safe(&["--quick-add-key", primary, "cv25519", "encr", "0"]);
+    safe(&["--armor", "--output", "without.asc", "--export-secret-subkeys", primary]);
     run(world.command("gpgconf").arg("--homedir").arg(&home).args(["--kill", "all"])).succeeded();
 
     // The PIN at one descriptor, the passphrase at another.
     let with = |passphrase: &str, name: &str| {
         world.write("passphrase", &format!("{passphrase}\n"));
+        let file = if passphrase.is_empty() { "without.asc" } else { "primary.asc" };
         let script = format!(
-            "cat passphrase | {{ exec 3<&0; printf '{PIN}\\n' | {} enrol --no-input --json --name {name} --pin-fd 0 --primary primary.asc --passphrase-fd 3; }}",
+            "cat passphrase | {{ exec 3<&0; printf '{PIN}\\n' | {} enrol --no-input --json --name {name} --pin-fd 0 --primary {file} --passphrase-fd 3; }}",
             support::PROGRAM
         );
         run(world.command("sh").args(["-c", &script]))
@@ -218,6 +230,9 @@ fn the_tokens_keys_go_under_a_primary_key_that_gpg_made() {
     let wrong = with("wrong", "alice").exits(1);
     assert_eq!(wrong.json()["code"], "bad-primary-key");
     assert!(!format!("{wrong:?}").contains("battery"));
+    let left_out = with("", "alice").exits(1).json();
+    assert_eq!(left_out["code"], "bad-primary-key");
+    assert!(left_out["message"].as_str().unwrap().contains("is not in the file"), "{left_out}");
     assert_eq!(signatures(&world), 0);
     with("correct horse battery", "alice").succeeded();
     assert_eq!(signatures(&world), 2, "one as a subkey, one to enrol");
@@ -238,6 +253,54 @@ fn the_tokens_keys_go_under_a_primary_key_that_gpg_made() {
     let loopback = ["--pinentry-mode", "loopback", "--passphrase", PIN];
     run(&mut world.gpg(&[&loopback[..], &["--detach-sign", "--armor", "plain"]].concat())).succeeded();
     run(world.command("sqv").args(["--keyring", "alice.asc", "plain.asc", "plain"])).succeeded();
+}
+
+#[test]
+fn at_a_terminal_each_secret_is_asked_for_once_and_a_missed_touch_is_tried_again() {
+    let (world, _state) =
+        blank_with("--touch=never --touch-window=1s", Algorithm::Ed25519, Algorithm::X25519);
+    let mut terminal = Terminal::new();
+    let arguments = ["enrol", "--name", "alice", "--user-id", USER_ID, "--no-attestation"];
+    let running = Running::start(&mut world.touchgate_at(&terminal, arguments), None);
+    terminal.wait_for("token 12345678 makes its certificate of Alice <alice@example.org>");
+    terminal.wait_for("PIN of token 12345678 to certify the user id (1 of 3): ");
+    assert!(!terminal.echoes());
+    terminal.type_line(PIN);
+    terminal.wait_for("Enter tries again");
+    world.tell("finger now");
+    terminal.type_line("");
+    terminal.wait_for("┌ this is what you sign");
+    terminal.wait_for("│ name: alice");
+    let ran = running.finish().succeeded();
+    for what in ["bind the decryption key (2 of 3)", "bind the authentication key (3 of 3)", "enrol as alice"]
+    {
+        assert!(ran.err.contains(&format!("touch token 12345678 now to {what}\n")), "{what}: {}", ran.err);
+    }
+    let screen = terminal.last_screen();
+    assert_eq!(screen.matches("PIN of token").count(), 1, "{screen}");
+    assert!(judged(&world, "alice.enrol").attestation.is_empty());
+    assert_eq!(signatures(&world), 4);
+}
+
+#[test]
+fn an_attestation_key_that_wants_a_touch_and_a_chain_made_before() {
+    let (world, state) = blank(Algorithm::NistP256, Algorithm::NistP256);
+    drop(world);
+    let state = state.path().join("card");
+    let card = VirtualCard::builder().serial(12_345_678).open(&state).unwrap();
+    card.set_touch_policy(Slot::Attestation, TouchPolicy::On);
+    drop(card);
+    let world = World::bare(&format!("--touch=now --state={}", state.display()));
+    let ran = enrol(&world, &["--user-id", USER_ID]).succeeded();
+    assert!(ran.err.contains("touch token 12345678 now to attest its key\n"), "{}", ran.err);
+    let first = judged(&world, "alice.enrol").attestation;
+    let file: serde_json::Value = serde_json::from_str(&world.read("alice.enrol")).unwrap();
+    world.write("chain.pem", file["attestation"].as_str().unwrap());
+    // Enclosed as it is, and the token is not asked for another.
+    let options = ["--certificate", "alice.asc", "--out", "again.enrol", "--attestation", "chain.pem"];
+    let ran = enrol(&world, &options).succeeded();
+    assert!(!ran.err.contains("attest its key"), "{}", ran.err);
+    assert_eq!(judged(&world, "again.enrol").attestation, first);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::serialize::{Serialize as _, SerializeInto as _};
 use serde_json::{Map, Value};
 use touchgate::card::certificate::{self, Settings};
-use touchgate::card::{CardKeys, CardSigner, KeptPin, KeySlot};
+use touchgate::card::{CardError, CardKeys, CardSigner, KeptPin, KeySlot, Token};
 use touchgate::digest::Sha256Digest;
 use touchgate::enrolment::possession::{MAX_POSSESSION, Name, Possession, PossessionError};
 use touchgate::enrolment::{
@@ -22,7 +22,7 @@ use touchgate::enrolment::{
 use touchgate::sign;
 use touchgate::unix_time::UnixTime;
 use touchgate::verify::Rejection;
-use virtual_openpgp_card::{Algorithm, Slot, TouchPolicy, VirtualCard};
+use virtual_openpgp_card::{Algorithm, Effect, Fault, Slot, TouchPolicy, VirtualCard};
 
 fn today() -> UnixTime {
     now().into()
@@ -56,12 +56,11 @@ impl Making {
             token.attest(KeySlot::Signature, false, &mut kept.with(&mut person), &patience()).unwrap();
         let chain = [attested.attestation, attested.device];
         let parts = Parts::new(&made.cert, &chain, Some("{\"serial\":\"x\"}\n".into())).unwrap();
-        let possession = Self::possession(&card, &keys, &parts);
+        let possession = Self::possession(&token, &keys, &parts);
         Self { card, parts, possession }
     }
 
-    fn possession(card: &VirtualCard, keys: &CardKeys, parts: &Parts) -> Possession {
-        let token = look(card).unwrap();
+    fn possession(token: &Token, keys: &CardKeys, parts: &Parts) -> Possession {
         let (certificate, attestation, report) = parts.digests();
         Possession {
             name: "alice".parse().unwrap(),
@@ -262,8 +261,11 @@ fn certificates_that_are_not_valid() {
             cert = cert.insert_packets(packets.into_children()).unwrap().0;
         }
         let parts = Parts::new(&cert, &[], None).unwrap();
-        let mut making =
-            Making { possession: Making::possession(&card, &keys, &parts), parts, card: card.clone() };
+        let mut making = Making {
+            possession: Making::possession(&look(&card).unwrap(), &keys, &parts),
+            parts,
+            card: card.clone(),
+        };
         making.possession.profile = None;
         making.signed()
     };
@@ -475,6 +477,50 @@ fn statements_that_are_not_the_text() {
     let lower = format!("key: {}", possession.key.to_hex().to_lowercase());
     refused(&text.replacen(lines[3], &lower, 1));
     assert!("a".repeat(64).parse::<Name>().is_ok() && "a".repeat(65).parse::<Name>().is_err());
+}
+
+/// All that `enrol` does with a blank token.
+fn whole(card: &VirtualCard) -> Result<Enrolment, CardError> {
+    let mut token = look(card)?;
+    let (mut person, mut kept) = (Person::with_pins(&[PIN]), KeptPin::default());
+    let keys = token.keys(&patience())?;
+    let mut attendant = kept.with(&mut person);
+    let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut attendant, patience())?;
+    let settings = Settings { revocation: true, ..Settings::default() };
+    let cert = certified(certificate::make(&keys, "Alice <alice@example.org>", &settings, &mut signer))?.cert;
+    drop(signer);
+    let chain = token.attest(KeySlot::Signature, &mut attendant, &patience())?;
+    let parts = Parts::new(&cert, &chain, None).unwrap();
+    let text = Making::possession(&token, &keys, &parts).to_text();
+    let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut attendant, patience())?;
+    let signature = sign::detached(&mut signer, text.as_bytes(), now()).map_err(card_error)?;
+    Ok(parts.signed(text, &signature))
+}
+
+#[test]
+fn pulled_or_without_power_at_any_command_and_enrolled_the_next_time() {
+    let card = member(1);
+    card.generate(Slot::Decryption, Algorithm::X25519, CREATED).unwrap();
+    let before = card.command_count();
+    whole(&card).unwrap();
+    let commands = card.command_count() - before;
+    let mut positions = 0;
+    for at in 0..commands {
+        for effect in [Effect::RemovedBefore, Effect::PowerLostAfterWrite] {
+            card.add_fault(Fault::at(card.command_count() + at, effect.clone()));
+            // The last command's answer may have been all that was missing; nobody may take half for whole.
+            if let Ok(enrolment) = whole(&card) {
+                assert!(enrolment.verify(today()).is_ok(), "{effect:?} at {at} of {commands}");
+            }
+            card.clear_faults();
+            card.insert();
+            card.reset();
+            assert!(whole(&card).unwrap().verify(today()).is_ok(), "after {effect:?} at {at} of {commands}");
+            positions += 1;
+        }
+    }
+    println!("{positions} interruptions over {commands} commands, enrolled after each");
+    assert!(commands > 20 && card.pin_tries()[0] == 3, "{commands}");
 }
 
 /// The example in the documentation is a real one, and every code of ours stands in its table.

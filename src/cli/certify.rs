@@ -72,6 +72,9 @@ impl Certify {
                 if self.user_id.is_some() || self.primary.is_some() {
                     self.compare(&cert, &token.keys(patience)?)?;
                 }
+                if self.revocation.is_some() {
+                    desk.show("note: the certificate is there already, so no revocation was made for it\n");
+                }
                 Ok(cert)
             }
             Err(failure) if given_one || failure.code != "no-certificate" => Err(failure),

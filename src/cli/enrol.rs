@@ -74,8 +74,11 @@ pub(super) fn enrol(common: &Common, arguments: &Arguments) -> Outcome {
     let mut desk = Desk::new(common, arguments.certify.pin_fd)?;
     let patience = desk.patience(UnixTime::now().plus(PATIENCE));
     let mut token = work::find_token(common, &patience)?;
-    // Whatever trust there is may know the certificate; whether it does decides nothing.
-    let trust = place::trust(common.trust.as_deref(), true).ok().map(|chosen| chosen.trust);
+    // Whatever trust there is may know the certificate; whether it does decides nothing, so it needs no pin.
+    let trust = match place::trust(common.trust.as_deref(), true) {
+        Err(failure) if common.trust.is_some() => return Err(failure),
+        found => found.ok().map(|chosen| chosen.trust),
+    };
     let mut kept = KeptPin::default();
     let (certify, trust, file) = (&arguments.certify, trust.as_ref(), Some(file.as_path()));
     let cert = certify.certificate(&mut desk, &mut token, trust, file, &mut kept, &patience)?;

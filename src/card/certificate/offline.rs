@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use sequoia_openpgp::Fingerprint;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::crypto::{KeyPair, Password, Signer};
-use sequoia_openpgp::packet::key::{PrimaryRole, SecretParts};
+use sequoia_openpgp::packet::key::{PrimaryRole, SecretKeyMaterial, SecretParts};
 use sequoia_openpgp::packet::signature::subpacket::{Subpacket, SubpacketValue};
 use sequoia_openpgp::packet::{Key, Packet, Signature};
 use sequoia_openpgp::parse::Parse as _;
@@ -83,6 +83,12 @@ impl Locked {
             .map_err(not_a_key)?;
         let key = cert.primary_key().key().clone().parts_into_secret();
         let key = key.map_err(|_| OfflineError::NotSecret(cert.fingerprint()))?;
+        // What stands for a secret that is elsewhere: GnuPG's mark of a key on a card or left out of an export.
+        let elsewhere =
+            matches!(key.secret(), SecretKeyMaterial::Encrypted(sealed) if !sealed.s2k().is_supported());
+        if elsewhere {
+            return Err(OfflineError::NotSecret(cert.fingerprint()));
+        }
         Ok(Self { key, cert: cert.strip_secret_key_material() })
     }
 
