@@ -292,14 +292,14 @@ fn an_attestation_key_that_wants_a_touch_and_a_chain_made_before() {
     drop(card);
     let world = World::bare(&format!("--touch=now --state={}", state.display()));
     let ran = enrol(&world, &["--user-id", USER_ID]).succeeded();
-    assert!(ran.err.contains("touch token 12345678 now to attest its key\n"), "{}", ran.err);
+    assert!(ran.err.contains("touch token 12345678 now to attest its signature key\n"), "{}", ran.err);
     let first = judged(&world, "alice.enrol").attestation;
     let file: serde_json::Value = serde_json::from_str(&world.read("alice.enrol")).unwrap();
     world.write("chain.pem", file["attestation"].as_str().unwrap());
     // Enclosed as it is, and the token is not asked for another.
     let options = ["--certificate", "alice.asc", "--out", "again.enrol", "--attestation", "chain.pem"];
     let ran = enrol(&world, &options).succeeded();
-    assert!(!ran.err.contains("attest its key"), "{}", ran.err);
+    assert!(!ran.err.contains("attests its signature key"), "{}", ran.err);
     assert_eq!(judged(&world, "again.enrol").attestation, first);
 }
 
@@ -327,7 +327,7 @@ fn a_token_that_cannot_attest_enrols_and_says_so() {
     let world = World::bare("--personality=plain --touch=now");
     let certificate = world.home.certificate();
     let ran = enrol(&world, &["--certificate", certificate.to_str().unwrap()]).succeeded();
-    assert!(ran.err.contains("cannot attest its keys"), "{}", ran.err);
+    assert!(ran.err.contains("does not attest its signature key"), "{}", ran.err);
     assert!(judged(&world, "alice.enrol").attestation.is_empty());
 }
 

@@ -489,7 +489,8 @@ fn whole(card: &VirtualCard) -> Result<Enrolment, CardError> {
     let settings = Settings { revocation: true, ..Settings::default() };
     let cert = certified(certificate::make(&keys, "Alice <alice@example.org>", &settings, &mut signer))?.cert;
     drop(signer);
-    let chain = token.attest(KeySlot::Signature, &mut attendant, &patience())?;
+    let attested = token.attest(KeySlot::Signature, false, &mut attendant, &patience())?;
+    let chain = [attested.attestation, attested.device];
     let parts = Parts::new(&cert, &chain, None).unwrap();
     let text = Making::possession(&token, &keys, &parts).to_text();
     let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut attendant, patience())?;
