@@ -55,7 +55,7 @@ fn statuses_and_data_that_differ() {
         ("verify pw1 right -> 6982", "the status is 9000, expected 6982"),
         ("sign \"x\" -> 6982\npublic signature -> 9000", "the status is 6A88, expected 9000"),
         ("challenge 8 -> 9000 length 9", "expected: 9 bytes"),
-        ("raw 00 -> 61xx", "the status is 6700, expected 61xx"),
+        ("raw 0020008105 -> 61xx", "the status is 63C3, expected 61xx"),
     ] {
         let complaint = complaint(None, steps);
         assert!(complaint.contains(wanted), "{steps}: {complaint}");

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Output};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -20,6 +21,10 @@ const CARDS: [(&str, &str); 4] =
 
 /// How long the virtual card waits for a touch here: nobody's finger is late, and the time is real.
 const TOUCH_WINDOW: Duration = Duration::from_secs(1);
+
+/// A card that does not answer ends the run after that time, not the patience of whoever waits for it. It takes half
+/// a minute on an idle machine.
+const GIVEN_UP: Duration = Duration::from_secs(600);
 
 /// Runs the scripts in the stage that this process is in.
 const CLIENT: &str = "--client";
@@ -92,7 +97,10 @@ fn client(name: &str) -> Result<bool, AnyError> {
     let (_, serial) = CARDS.iter().find(|(card, _)| *card == name).ok_or("which card?")?;
     let control = env::var_os(CONTROL_VARIABLE).ok_or("there is no control socket")?;
     let mut card = PcscCard::new(serial.parse()?, Controlled(control.into()));
-    let tally = run_all(&Script::load(&folder())?, &mut card, &Tools::new()?, |_, failure| {
+    let done = Arc::new(Mutex::new("none".to_owned()));
+    give_up_later(name.to_owned(), Arc::clone(&done));
+    let tally = run_all(&Script::load(&folder())?, &mut card, &Tools::new()?, |script, failure| {
+        done.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&script.name);
         if let Some(failure) = failure {
             println!("FAILED on {name}: {failure}");
         }
@@ -100,4 +108,14 @@ fn client(name: &str) -> Result<bool, AnyError> {
     let (passed, failed, skipped) = (tally.passed, tally.failures.len(), tally.skipped);
     println!("pcscd: {name}: {passed} scripts passed, {failed} failed, {skipped} are for other cards");
     Ok(failed == 0 && passed > 0)
+}
+
+/// Ends this process where a card does not answer: PC/SC has no time limit of its own.
+fn give_up_later(name: String, done: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        thread::sleep(GIVEN_UP);
+        let last = done.lock().unwrap_or_else(PoisonError::into_inner);
+        println!("pcscd: {name}: no answer in the script after {last}: given up");
+        std::process::exit(1);
+    });
 }

@@ -15,6 +15,10 @@ use super::{
 /// Objects of the attestation key: attributes, fingerprints, date, touch policy, and its certificate.
 const ATTESTATION_OBJECTS: [u16; 6] = [0xDA, 0xDB, 0xDC, 0xDD, 0xD9, 0xFC];
 
+/// CLA, INS, P1 and P2, in bytes. Less does not reach a card: readers refuse it, and the virtual reader takes a single
+/// byte for an order to itself.
+const SHORTEST_COMMAND: usize = 4;
+
 /// What harms the attestation key cannot be made good.
 const THE_ATTESTATION_KEY: Reason = Reason::CannotBeUndone { what: "the attestation key and its objects" };
 
@@ -267,6 +271,9 @@ fn command(words: &mut Words) -> Result<Command, Reason> {
         }
         "raw" => {
             let bytes = words.value()?;
+            if bytes.len() < SHORTEST_COMMAND {
+                return Err(Reason::Missing { what: "a header of four bytes" });
+            }
             harmless(&bytes)?;
             Command::Raw(bytes)
         }
@@ -468,6 +475,7 @@ mod tests {
             ("algorithm signature rsa1024 -> 9000", r#""rsa1024" is no algorithm"#),
             ("sometimes: select -> 9000", r#""sometimes:" is no verb"#),
             ("from 5.6: select -> 9000", r#""5.6:" is no firmware and a colon"#),
+            ("raw 00CA00 -> 6700", "a header of four bytes is missing"),
             ("touch -> 9000", r#""->" is left over"#),
             ("wait 3", r#""3" is no time such as 15s"#),
             ("counter is -> 3", r#""->" is no counter"#),
