@@ -9,10 +9,11 @@ use crate::attestation::{self, AttestationError, Claims};
 use crate::card::{CardFailure, TestCard};
 use crate::check::{CheckError, Openssl};
 use crate::commands::{Context, select_data};
+use crate::expectation::check_answer;
 use crate::factory::SELECT;
 use crate::keys::{KeyError, Keys};
 use crate::passwords::Passwords;
-use crate::script::{Action, Answer, Command, Data, Form, Password, Script, Step, Touching, folder};
+use crate::script::{Action, Answer, Command, Form, Password, Script, Step, Touching, folder};
 use crate::tlv::{find, find_path};
 
 /// The card did something else than the script says, or could not be asked.
@@ -129,41 +130,6 @@ pub fn run(script: &Script, card: &mut dyn TestCard, tools: &Tools) -> Result<bo
         }
     }
     Ok(true)
-}
-
-/// What became of a suite.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// How many scripts passed.
-    pub passed: usize,
-    /// How many are for other cards.
-    pub skipped: usize,
-    /// What went otherwise.
-    pub failures: Vec<Failure>,
-}
-
-/// Runs scripts one after the other; `told` hears of each that ended, with what was wrong with it.
-pub fn run_all(
-    scripts: &[Script],
-    card: &mut dyn TestCard,
-    tools: &Tools,
-    mut told: impl FnMut(&Script, Option<&Failure>),
-) -> Tally {
-    let mut tally = Tally::default();
-    for script in scripts {
-        match run(script, card, tools) {
-            Ok(true) => {
-                told(script, None);
-                tally.passed += 1;
-            }
-            Ok(false) => tally.skipped += 1,
-            Err(failure) => {
-                told(script, Some(&failure));
-                tally.failures.push(failure);
-            }
-        }
-    }
-    tally
 }
 
 /// A script that is being carried out.
@@ -387,31 +353,6 @@ fn public_key(algorithm: Algorithm, answer: &[u8]) -> Result<PublicKey, Why> {
     key.ok_or_else(|| Why::Data { found: hex(answer), expected: "a public key".to_owned() })
 }
 
-fn check_answer(response: &Response, answer: &Answer) -> Result<(), Why> {
-    if !answer.status.is_met_by(response.status) {
-        return Err(Why::Status { found: response.status, expected: answer.status.to_string() });
-    }
-    let data = response.data.as_slice();
-    let (met, expected) = match &answer.data {
-        Data::Any => (true, String::new()),
-        Data::Exactly(value) => (data == value, hex(value)),
-        Data::Has(path, value) => {
-            // The outermost tag may be there or not.
-            let inner = path.get(1..).filter(|rest| !rest.is_empty());
-            let found = find_path(data, path).or_else(|| inner.and_then(|rest| find_path(data, rest)));
-            let met = match value {
-                Some(value) => found == Some(value.as_slice()),
-                None => found.is_some(),
-            };
-            let path: Vec<String> = path.iter().map(|tag| format!("{tag:02X}")).collect();
-            (met, format!("{} {}", path.join("/"), value.as_deref().map(hex).unwrap_or_default()))
-        }
-        Data::Length(length) => (data.len() == *length, format!("{length} bytes")),
-        Data::Starts(value) => (data.starts_with(value), format!("{}…", hex(value))),
-    };
-    if met { Ok(()) } else { Err(Why::Data { found: hex(data), expected }) }
-}
-
 fn expect_status(response: &Response, expected: &str) -> Result<(), Why> {
     if response.status == 0x9000 {
         return Ok(());
@@ -423,6 +364,6 @@ fn same(found: &[u8], expected: &[u8]) -> Result<(), Why> {
     if found == expected { Ok(()) } else { Err(Why::Data { found: hex(found), expected: hex(expected) }) }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }

@@ -59,6 +59,9 @@
 //! | `attested SLOT touch POLICY [counter N]` | the attestation in the slot's certificate is the token's, for that key, and says that |
 
 mod parse;
+#[cfg(test)]
+mod tests;
+mod verbs;
 mod words;
 
 use std::fmt;

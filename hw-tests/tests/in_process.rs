@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use hw_tests::card::InProcess;
-use hw_tests::runner::{Tools, run_all};
+use hw_tests::runner::Tools;
 use hw_tests::script::{Script, folder};
+use hw_tests::suite::run_all;
 use virtual_openpgp_card::{Firmware, Personality};
 
 fn all_scripts_pass(personality: Personality) {

@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, thread};
 
+use hw_tests::card::{CardFailure, TestCard};
 use hw_tests::pcsc_card::{Controlled, PcscCard};
-use hw_tests::runner::{Tools, run_all};
+use hw_tests::runner::Tools;
 use hw_tests::script::{Script, folder};
+use hw_tests::suite::{is_meant, run_all};
+use virtual_openpgp_card::control;
 use virtual_openpgp_card::stage::{self, CONTROL_VARIABLE};
 use virtual_openpgp_card::{Finger, Personality, VirtualCard};
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     }
     let passed = match arguments.iter().map(|word| word.to_str()).collect::<Vec<_>>().as_slice() {
         [Some(CLIENT), Some(card)] => client(card),
+        _ if !is_meant("pcscd", &arguments) => Ok(true),
         _ => Ok(on_every_card()),
     };
     match passed {
@@ -95,8 +99,9 @@ fn in_a_stage(name: &str) -> Result<Output, String> {
 /// Runs the suite on the card that is called so.
 fn client(name: &str) -> Result<bool, AnyError> {
     let (_, serial) = CARDS.iter().find(|(card, _)| *card == name).ok_or("which card?")?;
-    let control = env::var_os(CONTROL_VARIABLE).ok_or("there is no control socket")?;
-    let mut card = PcscCard::new(serial.parse()?, Controlled(control.into()));
+    let hand = Controlled(env::var_os(CONTROL_VARIABLE).ok_or("there is no control socket")?.into());
+    another_card_is_left_alone(&hand)?;
+    let mut card = PcscCard::new(serial.parse()?, hand);
     let done = Arc::new(Mutex::new("none".to_owned()));
     give_up_later(name.to_owned(), Arc::clone(&done));
     let tally = run_all(&Script::load(&folder())?, &mut card, &Tools::new()?, |script, failure| {
@@ -108,6 +113,21 @@ fn client(name: &str) -> Result<bool, AnyError> {
     let (passed, failed, skipped) = (tally.passed, tally.failures.len(), tally.skipped);
     println!("pcscd: {name}: {passed} scripts passed, {failed} failed, {skipped} are for other cards");
     Ok(failed == 0 && passed > 0)
+}
+
+/// A card whose serial was not asked for is asked for it, and nothing else happens to it.
+fn another_card_is_left_alone(hand: &Controlled) -> Result<(), AnyError> {
+    let commands = || control::ask(&hand.0, "trace count");
+    let before: u32 = commands()?.parse()?;
+    let refused = PcscCard::new("99999999".parse()?, hand.clone()).renew();
+    if !matches!(refused, Err(CardFailure::NotFound { .. })) {
+        return Err(format!("a card with another serial was taken: {refused:?}").into());
+    }
+    let seen = commands()?.parse::<u32>()? - before;
+    if seen != 2 {
+        return Err(format!("it saw {seen} commands, not SELECT and GET DATA alone").into());
+    }
+    Ok(())
 }
 
 /// Ends this process where a card does not answer: PC/SC has no time limit of its own.
