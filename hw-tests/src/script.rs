@@ -104,7 +104,7 @@ pub struct Script {
 pub struct Step {
     /// Its line, counted from 1.
     pub line: usize,
-    /// The line as it stands, without its comment.
+    /// The line without its comment, single spaces between its words.
     pub text: String,
     /// Where it is done.
     pub when: Condition,

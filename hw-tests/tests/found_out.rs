@@ -22,7 +22,9 @@ impl TestCard for Faulty {
 
     fn renew(&mut self) -> Result<(), CardFailure> {
         self.card = VirtualCard::builder().finger(Finger::Now).build();
-        self.card.add_fault(self.fault.take().unwrap_or(Fault::at(u64::MAX, Effect::NoAnswer)));
+        if let Some(fault) = self.fault.take() {
+            self.card.add_fault(fault);
+        }
         Ok(())
     }
 

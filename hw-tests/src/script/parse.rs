@@ -60,7 +60,7 @@ impl Script {
             if !words.is_empty() {
                 let (when, action) = step(words).map_err(bad)?;
                 let line = index + 1;
-                script.steps.push(Step { line, text: text.trim_start().to_owned(), when, action });
+                script.steps.push(Step { line, text: one_space(text), when, action });
                 script.check_waits().map_err(bad)?;
             }
         }
@@ -117,6 +117,11 @@ impl Script {
         }
         Err(Reason::TooLong { seconds: all.as_secs(), most: LONGEST_WAIT.as_secs() })
     }
+}
+
+/// The line without what aligned it.
+fn one_space(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// `plain` or a firmware.
