@@ -23,6 +23,11 @@ COMMANDS = demo init run approve refuse request verify enrol doctor card
 FUZZ_SECONDS ?= 15
 
 .PHONY: all demo test unit lint fuzz bench install packages clients
+# What the tests said, for the tables of docs/virtual-card.md.
+RESULTS = $${CARGO_TARGET_DIR:-target}/test-results.txt
+TABLE = $(CARGO) run --quiet -p virtual-openpgp-card --example table --
+
+.PHONY: all demo test unit table lint bench install packages clients
 
 all:
 	$(CARGO) build --release
@@ -33,9 +38,17 @@ demo:
 	@./target/debug/touchgate demo
 
 test: packages clients lint unit fuzz
+test: packages clients lint unit
+	@$(TABLE) check $(RESULTS)
 
+# Under bash for `pipefail`: the tests' exit status, not tee's.
 unit:
-	$(CARGO) test --workspace
+	@mkdir -p $$(dirname $(RESULTS))
+	@bash -o pipefail -c 'CARGO_TERM_COLOR=never $(CARGO) test --workspace 2>&1 | tee $(RESULTS)'
+
+# Writes the tables from the last `make unit`.
+table:
+	@$(TABLE) write $(RESULTS)
 
 lint: packages
 	$(CARGO) fmt --all --check
