@@ -54,6 +54,7 @@ lint: packages
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --release --target-dir fuzz/target/instrumented --quiet -- -D warnings
 	$(CARGO) clippy --quiet $(LIBRARY_ONLY) -- -D warnings
 	$(CARGO) clippy --quiet $(NO_PCSC) -- -D warnings
 	$(CARGO) clippy --quiet $(OPENSSL) -- -D warnings

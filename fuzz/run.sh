@@ -13,14 +13,14 @@ if [ "${1:-}" = merge ]; then
 fi
 [ $# -gt 0 ] || set -- $(cd corpus && ls)
 
-# A folder that nothing else builds in: what is not instrumented would run just as well, and see nothing.
+# A folder where no other program is built: what is not instrumented would run just as well, and see nothing.
 RUSTC_WRAPPER="$PWD/instrument.sh" "${CARGO:-cargo}" build --release --locked --quiet --target-dir target/instrumented
 
 for name in "$@"; do
     found="target/corpus/$name"
     mkdir -p "$found" "artifacts"
     # A card takes 30 MB and an input some milliseconds: far above is a leak or a loop.
-    set -- -rss_limit_mb=256 -timeout=10 "-artifact_prefix=artifacts/$name-"
+    set -- -rss_limit_mb=256 -timeout=30 "-artifact_prefix=artifacts/$name-"
     [ ! -f "$name.dict" ] || set -- "$@" "-dict=$name.dict"
     if [ "$merge" = yes ]; then
         rm -rf "target/merged"

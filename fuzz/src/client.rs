@@ -1,9 +1,13 @@
 //! A client that knows the PINs, and does whatever the input says.
 
+use std::time::Duration;
+
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use virtual_openpgp_card::{Effect, Finger, PublicKey, Slot};
 
-use crate::values::{ATTRIBUTES, CERTIFICATE, CRT, MODULUS, PASSWORDS, PRIMES, READABLE, WRITABLE, object};
+use crate::values::{
+    ATTRIBUTES, CERTIFICATE, CRT, CRYPTOGRAM, MODULUS, PASSWORDS, PRIMES, READABLE, WRITABLE, object,
+};
 use crate::watched::{SELECT, Watched};
 
 /// Bytes of a value that the input brings itself, at most.
@@ -128,6 +132,7 @@ impl Client {
             26 => {
                 let (tag, policy) = (input.int_in_range(0xD6..=0xD9u16)?, input.int_in_range(0..=5u8)?);
                 self.put(0, 0xDA, tag, &[policy, 0x20], PLAIN);
+                self.finger(input)?;
             }
             27 => self.kdf(input)?,
             28 => self.surroundings(input)?,
@@ -210,11 +215,22 @@ impl Client {
         if let (true, Some(first)) = (input.arbitrary()?, scalar.first_mut()) {
             *first = 0;
         }
-        let listed = [&[0x92], object(0, &scalar).get(1..).unwrap_or_default()].concat();
-        let header = &listed[..listed.len() - scalar.len()];
-        let list = [template, &object(0x7F48, header), &object(0x5F48, &scalar)].concat();
+        let coded = object(0x92, &scalar);
+        let mut lengths = coded[..coded.len() - scalar.len()].to_vec();
+        // The public key may come too.
+        if input.ratio(1, 4u8)? {
+            lengths.extend([0x99, 32]);
+            scalar.extend([9; 32]);
+        }
+        let list = [template, &object(0x7F48, &lengths), &object(0x5F48, &scalar)].concat();
+        let mut value = object(0x4D, &list);
+        // A length that lies, among others.
+        if input.ratio(1, 4u8)? {
+            let place = input.choose_index(value.len() - scalar.len())?;
+            value[place] = input.arbitrary()?;
+        }
         let form = form(input)?;
-        self.put(0, 0xDB, 0x3FFF, &object(0x4D, &list), form);
+        self.put(0, 0xDB, 0x3FFF, &value, form);
         Ok(())
     }
 
@@ -261,10 +277,14 @@ impl Client {
                 if input.ratio(1, 4u8)? {
                     let place = input.choose_index(point.len())?;
                     point[place] ^= 1;
+                } else if input.ratio(1, 4u8)? {
+                    // In front of a point that needs none.
+                    point.insert(0, 0x40);
                 }
                 cipher(&point)
             }
-            (0 | 1, Some(PublicKey::Rsa { modulus, .. })) => {
+            (0, Some(PublicKey::Rsa { .. })) => [&[0], CRYPTOGRAM].concat(),
+            (1, Some(PublicKey::Rsa { modulus, .. })) => {
                 let mut number = vec![input.arbitrary()?; modulus.len()];
                 number[0] = 0;
                 [&[0], number.as_slice()].concat()
@@ -305,16 +325,27 @@ impl Client {
     }
 
     fn surroundings(&mut self, input: Input<'_, '_>) -> Result<()> {
-        match input.int_in_range(0..=6u8)? {
+        match input.int_in_range(0..=4u8)? {
             0 => self.watched.reset(),
             1 => self.watched.power_off(),
             2 => self.watched.pull_and_insert(),
-            3 => self.watched.card.set_finger(Finger::Never),
-            4 => self.watched.card.set_finger(Finger::EveryNth(input.arbitrary::<u8>()?.into())),
-            5 => self.watched.card.set_finger(Finger::Now),
-            _ => self.watched.advance(input.arbitrary()?),
+            3 => return self.finger(input),
+            _ => {
+                self.watched.advance(input.arbitrary()?);
+                return Ok(());
+            }
         }
         self.watched.send(SELECT);
+        Ok(())
+    }
+
+    fn finger(&mut self, input: Input<'_, '_>) -> Result<()> {
+        self.watched.card.set_finger(match input.int_in_range(0..=3u8)? {
+            0 => Finger::Now,
+            1 => Finger::Never,
+            2 => Finger::EveryNth(input.arbitrary::<u8>()?.into()),
+            _ => Finger::After(Duration::from_secs(input.arbitrary::<u8>()?.into())),
+        });
         Ok(())
     }
 
@@ -425,8 +456,7 @@ fn cipher(point: &[u8]) -> Vec<u8> {
 }
 
 fn effect(input: Input<'_, '_>) -> Result<Effect> {
-    use std::time::Duration;
-    Ok(match input.int_in_range(0..=11u8)? {
+    Ok(match input.int_in_range(0..=12u8)? {
         0 => Effect::Delay(Duration::from_secs(input.arbitrary::<u8>()?.into())),
         1 => Effect::DuplicateAnswer,
         2 => Effect::EmptyAnswer,
@@ -438,6 +468,7 @@ fn effect(input: Input<'_, '_>) -> Result<Effect> {
         8 => Effect::RemovedAfter,
         9 => Effect::RemovedBefore,
         10 => Effect::Status(input.arbitrary()?),
+        11 => Effect::Replace(bytes(input)?.to_vec()),
         _ => Effect::Truncated(input.arbitrary::<u8>()?.into()),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use virtual_openpgp_card::{
-    Algorithm, Fault, Finger, Firmware, Personality, Slot, SteppedClock, VirtualCard,
+    Algorithm, Effect, Fault, Finger, Firmware, Personality, Slot, SteppedClock, VirtualCard,
 };
 
 /// Longest answer: what the cards announce in DO 7F66, and SW1-SW2.
@@ -99,13 +99,18 @@ impl Watched {
     }
 
     /// Arranges a fault for the next command and sends it: whatever comes back, or nothing.
-    pub fn send_with_fault(&mut self, effect: virtual_openpgp_card::Effect, command: &[u8]) {
+    pub fn send_with_fault(&mut self, effect: Effect, command: &[u8]) {
         if self.costly >= COSTLY_ANSWERS || self.makes_slow_key(command) || !self.powered {
             return;
         }
+        let twice = effect == Effect::DuplicateAnswer;
         self.card.add_fault(Fault::at(self.card.command_count(), effect));
         let _ = self.card.transmit(command);
         self.card.clear_faults();
+        if twice {
+            // Not with the answer to a command that is checked.
+            let _ = self.card.transmit(b"\x00\xCA\x00\x4F\x00");
+        }
         self.powered = self.card.is_inserted();
     }
 
