@@ -22,12 +22,11 @@ COMMANDS = demo init run approve refuse request verify enrol doctor card
 # How long each fuzz target tries new inputs, after its whole corpus.
 FUZZ_SECONDS ?= 15
 
-.PHONY: all demo test unit lint fuzz bench install packages clients
 # What the tests said, for the tables of docs/virtual-card.md.
 RESULTS = $${CARGO_TARGET_DIR:-target}/test-results.txt
 TABLE = $(CARGO) run --quiet -p virtual-openpgp-card --example table --
 
-.PHONY: all demo test unit table lint bench install packages clients
+.PHONY: all demo test unit table lint fuzz bench install packages clients
 
 all:
 	$(CARGO) build --release
@@ -38,7 +37,6 @@ demo:
 	@./target/debug/touchgate demo
 
 test: packages clients lint unit fuzz
-test: packages clients lint unit
 	@$(TABLE) check $(RESULTS)
 
 # Under bash for `pipefail`: the tests' exit status, not tee's.
