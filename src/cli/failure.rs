@@ -223,7 +223,7 @@ fn hint(rejection: &Rejection) -> Option<&'static str> {
         }
         R::Replayed { .. } => "an answer counts once; nothing more is needed",
         R::Tier { .. } => {
-            "turn the token's touch policy on and say so in its roster entry, or lower the rule's tier"
+            "put the attestation (`touchgate card attest`) beside the certificate in trust, or turn the touch policy on and say so in the roster, or lower the rule's tier"
         }
         R::TrustExpired { .. } => "renew valid_until in policy.toml and pin the new version",
         R::TrustVersion { .. } => "ask again under the version in force",

@@ -25,6 +25,7 @@ use crate::statement::Statement;
 use crate::trust::roster::read_certificate;
 use crate::trust::{MAX_FILE, Trust};
 use crate::unix_time::UnixTime;
+use crate::verify::{Tier, tier};
 
 /// How long nothing may be said while a card is looked at.
 const LONG_ENOUGH_TO_WONDER: Duration = Duration::from_secs(2);
@@ -228,7 +229,9 @@ pub(super) fn show_signed(desk: &Desk, text: &str, below: &str) {
 pub(super) fn check_touch(token: &TokenInfo, trust: &Trust) -> Result<(), Failure> {
     let holder = token.signature_key.as_ref().and_then(|key| trust.roster.holder(&key.fingerprint));
     match holder {
-        Some((person, enrolled)) if enrolled.touch_declared && token.touch.need() != TouchNeed::Always => {
+        Some((person, enrolled))
+            if tier(enrolled).0 > Tier::Signed && token.touch.need() != TouchNeed::Always =>
+        {
             let hint = "turn it on again: `ykman openpgp keys set-touch sig on`";
             Err(Failure::failed("touch-off", format!("token {} signs without a touch", token.ident))
                 .fact("roster", format!("{}'s key needs a touch", person.name))

@@ -4,7 +4,7 @@
 //! trust/
 //! ├── policy.toml
 //! ├── people/alice.toml
-//! └── tokens/12345678.asc
+//! └── tokens/12345678.asc · 12345678.attestation.pem
 //! ```
 
 pub mod policy;
@@ -17,6 +17,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, TrustVersion};
 use crate::request::{NameError, Request};
 use crate::unix_time::UnixTime;
@@ -123,6 +124,11 @@ impl Trust {
     /// # Errors
     /// Any [`TrustError`] but `Unreadable`.
     pub fn from_files(files: &Files) -> Result<Self, TrustError> {
+        Self::under(files, &Anchor::yubico())
+    }
+
+    /// The same with other roots for attestations. In this crate alone: no build of it lets a caller choose.
+    pub(crate) fn under(files: &Files, roots: &[Anchor]) -> Result<Self, TrustError> {
         check_paths(files)?;
         let policy = files.get("policy.toml").ok_or(TrustError::Stray {
             path: "policy.toml".into(),
@@ -139,7 +145,7 @@ impl Trust {
         })?;
         let version = TrustVersion { number: file.version, digest: versions::digest(files) };
         let policy = Policy::new(file)?;
-        let roster = Roster::new(files)?;
+        let roster = Roster::new(files, roots, valid_until)?;
         Ok(Self { version, audience, valid_until, roster, policy })
     }
 

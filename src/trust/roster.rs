@@ -11,9 +11,10 @@
 //! touch  = "declared"            # an administrator says that this key needs a touch
 //! ```
 //!
-//! The certificate lies in `tokens/12345678.asc` (`tokens/000f-00c0ffe1.asc`).
+//! The certificate lies in `tokens/12345678.asc` (`tokens/000f-00c0ffe1.asc`), a YubiKey's attestation of the key,
+//! if there is one, in `tokens/12345678.attestation.pem`: the attestation first, what leads to Yubico's root after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::Cert;
@@ -22,9 +23,11 @@ use sequoia_openpgp::parse::Parse as _;
 use serde::Deserialize;
 
 use crate::armor;
+use crate::card::attestation::{Anchor, Attestation, AttestationError, read_certificates, verify_under};
 use crate::request::Identity;
 use crate::trust::{Files, TrustError, toml_file};
-use crate::verify::{SigningKey, Tier};
+use crate::unix_time::UnixTime;
+use crate::verify::SigningKey;
 
 /// people/NAME.toml as it is written.
 #[derive(Deserialize)]
@@ -67,13 +70,9 @@ pub struct Token {
     pub key: SigningKey,
     /// Whether an administrator says that this key needs a touch.
     pub touch_declared: bool,
-}
-
-impl Token {
-    /// The strongest tier that the roster's own word supports.
-    pub fn tier(&self) -> Tier {
-        if self.touch_declared { Tier::Declared } else { Tier::Signed }
-    }
+    /// What trust holds as the attestation of a key on this token, believed or not. What it is worth is for
+    /// [`crate::verify::tier()`] to say.
+    pub attestation: Option<Result<Attestation, AttestationError>>,
 }
 
 /// Why the people and their tokens cannot be loaded.
@@ -90,6 +89,14 @@ pub enum RosterError {
         found: String,
         /// What it takes.
         expected: &'static str,
+    },
+    /// The file holds no certificates, or too much.
+    #[error("{path}: {error}")]
+    Attestation {
+        /// Below the directory.
+        path: String,
+        /// What is wrong with it.
+        error: AttestationError,
     },
     /// The file is not one OpenPGP certificate with that key in it.
     #[error("{path}: {what}")]
@@ -119,6 +126,25 @@ pub enum RosterError {
     },
 }
 
+/// What is known while a roster is read.
+struct Loading<'a> {
+    files: &'a Files,
+    roots: &'a [Anchor],
+    ends: UnixTime,
+    /// Who has which.
+    serials: BTreeMap<String, String>,
+    /// The files below tokens/ that somebody's record names.
+    used: BTreeSet<String>,
+}
+
+impl Loading<'_> {
+    /// Judges the certificates of one attestation file.
+    fn judge(&self, certificates: &[Vec<u8>]) -> Result<Attestation, AttestationError> {
+        let (attestation, others) = certificates.split_first().ok_or(AttestationError::NoCertificate)?;
+        verify_under(attestation, others, self.roots, self.ends)
+    }
+}
+
 /// All people of one version.
 #[derive(Debug)]
 pub struct Roster {
@@ -129,20 +155,21 @@ pub struct Roster {
 }
 
 impl Roster {
-    pub(crate) fn new(files: &Files) -> Result<Self, TrustError> {
+    /// Attestations are judged under these roots, at the moment at which this version of trust ends: so that
+    /// they hold as long as it does, and it loads alike whenever it is loaded.
+    pub(crate) fn new(files: &Files, roots: &[Anchor], ends: UnixTime) -> Result<Self, TrustError> {
         let mut roster = Self { people: Vec::new(), keys: BTreeMap::new(), identities: BTreeMap::new() };
-        let mut serials: BTreeMap<String, String> = BTreeMap::new();
-        let mut used: Vec<String> = Vec::new();
+        let mut loading = Loading { files, roots, ends, serials: BTreeMap::new(), used: BTreeSet::new() };
         for (path, bytes) in
             files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"))
         {
             let name = path.strip_prefix("people/").and_then(|name| name.strip_suffix(".toml"));
             let name = name.ok_or(TrustError::Stray { path: path.clone(), what: "is not NAME.toml" })?;
             let file: PersonFile = toml_file(path, bytes)?;
-            roster.add(name, path, file, files, &mut serials, &mut used)?;
+            roster.add(name, path, file, &mut loading)?;
         }
         let tokens = files.keys().filter(|path| path.starts_with("tokens/"));
-        if let Some(path) = tokens.into_iter().find(|path| !used.contains(path)) {
+        if let Some(path) = tokens.into_iter().find(|path| !loading.used.contains(*path)) {
             return Err(RosterError::Unused { path: path.clone() }.into());
         }
         Ok(roster)
@@ -153,9 +180,7 @@ impl Roster {
         name: &str,
         path: &str,
         file: PersonFile,
-        files: &Files,
-        serials: &mut BTreeMap<String, String>,
-        used: &mut Vec<String>,
+        loading: &mut Loading<'_>,
     ) -> Result<(), TrustError> {
         let index = self.people.len();
         let duplicate = |what, value: &dyn ToString, holder: &str| RosterError::Duplicate {
@@ -180,10 +205,10 @@ impl Roster {
         }
         let mut tokens = Vec::new();
         for token in file.token {
-            if let Some(holder) = serials.insert(token.serial.clone(), name.into()) {
+            if let Some(holder) = loading.serials.insert(token.serial.clone(), name.into()) {
                 return Err(duplicate("serial", &token.serial, &holder).into());
             }
-            let token = Token::new(token, path, files, used)?;
+            let token = Token::new(token, path, loading)?;
             let fingerprint = token.key.fingerprint().clone();
             if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
                 let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
@@ -223,7 +248,7 @@ impl Roster {
 }
 
 impl Token {
-    fn new(file: TokenFile, path: &str, files: &Files, used: &mut Vec<String>) -> Result<Self, RosterError> {
+    fn new(file: TokenFile, path: &str, loading: &mut Loading<'_>) -> Result<Self, RosterError> {
         let bad = |key, found: &str, expected| RosterError::BadValue {
             path: path.into(),
             key,
@@ -247,16 +272,26 @@ impl Token {
         if !matches!(fingerprint, Fingerprint::V4(_)) {
             return Err(bad("key", &file.key, "a fingerprint of 40 digits"));
         }
-        let cert_path = format!("tokens/{}.asc", file.serial.replace(':', "-"));
+        let stem = format!("tokens/{}", file.serial.replace(':', "-"));
+        let cert_path = format!("{stem}.asc");
         let certificate = |what: &dyn ToString| RosterError::Certificate {
             path: cert_path.clone(),
             what: what.to_string(),
         };
-        let bytes = files.get(&cert_path).ok_or_else(|| certificate(&"is missing"))?;
+        let bytes = loading.files.get(&cert_path).ok_or_else(|| certificate(&"is missing"))?;
         let cert = read_certificate(bytes).map_err(|error| certificate(&error))?;
         let key = SigningKey::new(cert, &fingerprint).map_err(|error| certificate(&error))?;
-        used.push(cert_path);
-        Ok(Self { serial: file.serial, key, touch_declared })
+        loading.used.insert(cert_path);
+        let attestation = match loading.files.get_key_value(&format!("{stem}.attestation.pem")) {
+            None => None,
+            Some((path, bytes)) => {
+                let malformed = |error| RosterError::Attestation { path: path.clone(), error };
+                let certificates = read_certificates(bytes).map_err(malformed)?;
+                loading.used.insert(path.clone());
+                Some(loading.judge(&certificates))
+            }
+        };
+        Ok(Self { serial: file.serial, key, touch_declared, attestation })
     }
 }
 

@@ -3,10 +3,9 @@
 mod key;
 mod packet;
 mod rejection;
+mod tier;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use sequoia_openpgp::Fingerprint;
@@ -23,53 +22,11 @@ use crate::unix_time::UnixTime;
 pub use key::{KeyError, SigningKey};
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
 pub use rejection::Rejection;
+pub use tier::{NotAttested, Tier, tier};
 
 /// How far a signature's own time may lie outside the time in which it can have been made:
 /// clocks of approvers' machines, which nobody sets for us.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// How strong the evidence of a touch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// An enrolled key signed.
-    Signed,
-    /// An administrator says that the key needs a touch.
-    Declared,
-    /// The token's attestation shows that no signature was possible without one.
-    Attested,
-}
-
-impl Tier {
-    /// Its name as an authentication context (RFC 9470).
-    pub fn acr(self) -> &'static str {
-        match self {
-            Self::Signed => "urn:touchgate:signed",
-            Self::Declared => "urn:touchgate:touch-declared",
-            Self::Attested => "urn:touchgate:touch-attested",
-        }
-    }
-}
-
-impl fmt::Display for Tier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Signed => "signed",
-            Self::Declared => "declared",
-            Self::Attested => "attested",
-        })
-    }
-}
-
-impl FromStr for Tier {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Signed, Self::Declared, Self::Attested]
-            .into_iter()
-            .find(|tier| tier.to_string() == text)
-            .ok_or(())
-    }
-}
 
 /// Who answered what, and with which key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,9 +247,11 @@ fn judge(
     if lifetime > rule.answer_within {
         return Err(Rejection::Lifetime { found: lifetime, most: rule.answer_within });
     }
-    let tier = token.tier();
+    // Of `token.key`, which was seen to have made this signature.
+    let (tier, not_attested) = tier(token);
     if tier < rule.tier {
-        return Err(Rejection::Tier { person: person.name.clone(), found: tier, needed: rule.tier });
+        let person = person.name.clone();
+        return Err(Rejection::Tier { person, found: tier, needed: rule.tier, not_attested });
     }
     check_person(trust, rule, &challenge, person)?;
     Ok(Answer {

@@ -6,7 +6,7 @@ use crate::challenge::TrustVersion;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
 use crate::unix_time::UnixTime;
-use crate::verify::Tier;
+use crate::verify::{NotAttested, Tier};
 
 /// The first check that a response failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +167,7 @@ pub enum Rejection {
     #[error("the statement is malformed: {0}")]
     Statement(#[from] StatementError),
     /// The touch evidence is weaker than the rule demands.
-    #[error("{person}'s token gives {found}, the rule demands {needed}")]
+    #[error("{person}'s token gives {found}, the rule demands {needed}{}", because(*needed, not_attested.as_ref()))]
     Tier {
         /// Who signed.
         person: String,
@@ -175,6 +175,8 @@ pub enum Rejection {
         found: Tier,
         /// What the rule demands.
         needed: Tier,
+        /// Why it is not attested.
+        not_attested: Option<NotAttested>,
     },
     /// Bytes after the signature.
     #[error("{length} bytes stand after the signature")]
@@ -221,6 +223,12 @@ pub enum Rejection {
         /// Who judges it.
         expected: String,
     },
+}
+
+/// Where attested is wanted, what stands between.
+fn because(needed: Tier, not_attested: Option<&NotAttested>) -> String {
+    let wanted = not_attested.filter(|_| needed == Tier::Attested);
+    wanted.map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 impl Rejection {

@@ -4,11 +4,22 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
+use openpgp::crypto::mpi::PublicKey as Mpis;
+use openpgp::packet::Key;
+use openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
+use openpgp::serialize::SerializeInto as _;
+use openpgp::types::PublicKeyAlgorithm;
+use openpgp::{Cert, Packet};
+use sequoia_openpgp as openpgp;
 use touchgate::card::attestation::{
-    ConfiguredRoot, Firmware, FormFactor, Root, Source, Statement, YubicoRoot, read_certificates, verify,
+    ConfiguredRoot, Firmware, FormFactor, PublicKey, Root, Source, Statement, YubicoRoot, read_certificates,
+    verify,
 };
 use touchgate::card::{KeySlot, TouchPolicy};
+use touchgate::trust::{Files, Trust};
+use touchgate::verify::{NotAttested, Tier, tier};
 
 use crate::now;
 
@@ -55,6 +66,48 @@ fn the_chain_of_firmware_5_2_7_holds() {
     }
     let late = verify(&leaf, &device, &[], "2046-12-18T00:00:00Z".parse().unwrap());
     assert_eq!(late.unwrap_err().code(), "certificate-expired");
+}
+
+/// The one place where a genuine attestation meets trust: the key that it attests, made into a certificate.
+#[test]
+fn a_genuine_token_in_trust_is_attested() {
+    let Some(folder) = folder() else { return };
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let pem = [read("fw-pre-5.7.4/leaf-sig.pem"), read("fw-pre-5.7.4/device-att.pem")].concat();
+    let said = Statement::read(&read_certificates(pem.as_bytes()).unwrap()[0]).unwrap();
+    let PublicKey::Ed25519(point) = said.key else { panic!("{}", said.key) };
+    let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let key: Key<PublicParts, PrimaryRole> =
+        Key4::new(made, PublicKeyAlgorithm::Ed25519, Mpis::Ed25519 { a: point }).unwrap().into();
+    let cert = Cert::from_packets([Packet::from(key)].into_iter()).unwrap();
+    let found = |serial: &str, pem: &str| {
+        let person = format!(
+            "identities = []\n[[token]]\nserial = \"{serial}\"\nkey = \"{}\"\n",
+            cert.fingerprint().to_hex()
+        );
+        let policy = "audience = \"a\"\nversion = 1\nvalid_until = \"2027-03-01T00:00:00Z\"\n\
+                      [[rule]]\naction = \"touchgate.trust.update\"\nneed = [{ from = \"@requester\" }]\n";
+        let files = Files::from([
+            ("policy.toml".to_owned(), policy.as_bytes().to_vec()),
+            ("people/owner.toml".to_owned(), person.into_bytes()),
+            (format!("tokens/{serial}.asc"), cert.to_vec().unwrap()),
+            (format!("tokens/{serial}.attestation.pem"), pem.as_bytes().to_vec()),
+        ]);
+        tier(&Trust::from_files(&files).unwrap().roster.people()[0].tokens[0])
+    };
+    assert_eq!(found(&said.serial.to_string(), &pem), (Tier::Attested, None));
+    let (less, why) = found("12345678", &pem);
+    assert_eq!(less, Tier::Signed);
+    assert!(
+        matches!(&why, Some(NotAttested::FallsShort(short)) if short[0].code() == "other-serial"),
+        "{why:?}"
+    );
+    let (less, why) = found(&said.serial.to_string(), &read("fw-pre-5.7.4/leaf-sig.pem"));
+    assert_eq!(less, Tier::Signed);
+    assert!(
+        matches!(&why, Some(NotAttested::NotBelieved(error)) if error.code() == "unknown-issuer"),
+        "{why:?}"
+    );
 }
 
 /// The certificate of their token was never published, so they lead nowhere.

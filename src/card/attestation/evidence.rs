@@ -6,7 +6,6 @@ use super::roots::Root;
 use super::statement::Source;
 use crate::card::KeySlot;
 use crate::card::TouchPolicy;
-use crate::verify::SigningKey;
 
 /// What an attestation that is genuine falls short of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,20 +94,6 @@ impl Attestation {
         if said.firmware < needed {
             let algorithm = said.key.to_string();
             found.push(Shortfall::FirmwareFloor { algorithm, found: said.firmware, needed });
-        }
-        found
-    }
-
-    /// The same for one key of one enrolled token: it must be this very key, on the token with this serial.
-    pub fn shortfalls_for(&self, key: &SigningKey, serial: &str) -> Vec<Shortfall> {
-        let said = self.statement();
-        let mut found = self.shortfalls();
-        if !key.is_attested_by(&said.key) {
-            found.push(Shortfall::OtherKey);
-        }
-        // Decimal on both sides: an AID's digits are BCD, but the roster holds what is printed.
-        if said.serial.to_string() != serial {
-            found.push(Shortfall::OtherSerial { attested: said.serial, enrolled: serial.to_owned() });
         }
         found
     }

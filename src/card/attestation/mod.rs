@@ -26,6 +26,7 @@ pub use evidence::Shortfall;
 pub use file::{MAX_CERTIFICATE, MAX_CERTIFICATES, MAX_FILE, read_certificates, write_pem};
 pub use firmware::{FLOORS, Firmware, Floor, floor};
 pub use key::{Curve, PublicKey};
+pub(crate) use path::{Anchor, verify_under};
 pub use path::{Attestation, verify};
 pub use reason::AttestationError;
 pub use roots::{ConfiguredRoot, Root, YubicoRoot};

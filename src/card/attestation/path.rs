@@ -39,15 +39,15 @@ impl Attestation {
 
 /// A root to end at, and what it stands for.
 #[derive(Clone, Debug)]
-pub(super) struct Anchor {
-    pub(super) root: Root,
-    pub(super) anchor: TrustAnchor<'static>,
-    pub(super) path_length: Option<usize>,
+pub(crate) struct Anchor {
+    pub(crate) root: Root,
+    pub(crate) anchor: TrustAnchor<'static>,
+    pub(crate) path_length: Option<usize>,
 }
 
 impl Anchor {
     /// Yubico's.
-    pub(super) fn yubico() -> Vec<Self> {
+    pub(crate) fn yubico() -> Vec<Self> {
         let anchor = |root: YubicoRoot| Self {
             root: Root::Yubico(root),
             anchor: root.anchor(),
@@ -94,7 +94,8 @@ pub fn verify(
     verify_under(attestation, others, &anchors, time)
 }
 
-pub(super) fn verify_under(
+/// [`verify`] with every root named.
+pub(crate) fn verify_under(
     attestation: &[u8],
     others: &[Vec<u8>],
     anchors: &[Anchor],
