@@ -217,3 +217,54 @@ fn a_token_that_signs_without_a_touch_is_a_no() {
     assert_eq!((&object["code"], &object["touch"]), (&json!("touch-not-fixed"), &json!("off")));
     assert_eq!(object["written"], "12345678.attestation.pem");
 }
+
+/// ykman, with a `pkill` that does nothing before the real one: it kills every scdaemon of the machine where it
+/// cannot connect.
+#[cfg(feature = "pcsc")]
+fn ykman(world: &support::World, line: &str) -> Ran {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("ykman/bin/ykman");
+    let program = std::env::var_os("YKMAN").map_or(program, std::path::PathBuf::from);
+    assert!(program.exists(), "no {}; run: sh packaging/test-ykman.sh", program.display());
+    let pkill = world.home.join("bin/pkill");
+    if !pkill.exists() {
+        fs::create_dir(world.home.join("bin")).unwrap();
+        fs::write(&pkill, "#!/bin/sh\nexit 0\n").unwrap();
+        fs::set_permissions(&pkill, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", world.home.join("bin").display(), std::env::var("PATH").unwrap());
+    let mut command = world.command(program);
+    command.env("PATH", path).env("LC_ALL", "C.UTF-8").args(["--reader", "CCID 00 00", "openpgp"]);
+    run(command.args(line.split(' '))).succeeded()
+}
+
+/// What ykman makes we believe, and what we make ykman finds on the token.
+#[cfg(feature = "pcsc")]
+#[test]
+fn ykmans_attestations_are_ours() {
+    let world = support::World::bare("--touch=now --touch-policy=fixed");
+    let authority = Authority::new(ChainShape::FourBelowRoot);
+    world.write("root.pem", &authority.root().pem());
+    world.write("between.pem", &authority.intermediates().iter().map(Certificate::pem).collect::<String>());
+    ykman(&world, &format!("keys attest sig theirs.pem -P {}", support::PIN));
+    ykman(&world, "certificates export att device.pem");
+    let judge = |file: &str| {
+        let mut command = world.touchgate(["card", "attest", "--json", "--verify", file]);
+        command.args(["--root", "root.pem", "--intermediates", "device.pem", "between.pem"]);
+        run(&mut command).succeeded().json()
+    };
+    let theirs = judge("theirs.pem");
+    assert_eq!((&theirs["verdict"], &theirs["touch"]), (&json!("approved"), &json!("fixed")));
+    make(&world, &["--out", "ours.pem"]).exits(3);
+    ykman(&world, "certificates export sig kept.pem");
+    let ours = judge("ours.pem");
+    for name in FACTS {
+        assert_eq!(ours[name], theirs[name], "{name}");
+    }
+    let first = |name: &str| {
+        let text = world.read(name).replace('\r', "");
+        text.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap().to_owned()
+    };
+    assert_eq!(first("ours.pem"), first("kept.pem"));
+    assert_ne!(first("ours.pem"), first("theirs.pem"));
+}
