@@ -19,8 +19,8 @@ pub const MAX_FILE: usize = 3 * MAX_CERTIFICATE * MAX_CERTIFICATES;
 /// # Errors
 /// If there is none, one is too large, or there are too many.
 pub fn read_certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, AttestationError> {
-    // A DER certificate begins with a sequence, text never does.
-    if bytes.first() == Some(&0x30) {
+    // A sequence of more than 127 bytes, as every certificate is: the second byte stands in no text after this one.
+    if matches!(bytes, [0x30, 0x81..=0x84, ..]) {
         return Ok(vec![check_length(bytes)?.to_vec()]);
     }
     let mut found = Vec::new();
@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for length in [1, 47, 48, 49, MAX_CERTIFICATE] {
-            let certificate = vec![0x30; length];
-            let text = format!("a word before\n{}and after\n", write_pem(&certificate)).repeat(2);
+        for length in [2, 47, 48, 49, MAX_CERTIFICATE] {
+            let certificate = [&[0x30, 0x82][..], &vec![7; length - 2]].concat();
+            let text = format!("0 is a word before\n{}and after\n", write_pem(&certificate)).repeat(2);
             assert_eq!(
                 read_certificates(text.as_bytes()).unwrap(),
                 [certificate.clone(), certificate.clone()]
@@ -87,7 +87,8 @@ mod tests {
             code(b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"),
             "malformed-certificate"
         );
-        assert_eq!(code(&[0x30; MAX_CERTIFICATE + 1]), "certificate-too-large");
+        let large = [&[0x30, 0x82][..], &[7; MAX_CERTIFICATE]].concat();
+        assert_eq!(code(&large), "certificate-too-large");
         assert_eq!(code(write_pem(&[0x30; MAX_CERTIFICATE + 1]).as_bytes()), "certificate-too-large");
         assert_eq!(code(write_pem(&[0x30]).repeat(MAX_CERTIFICATES + 1).as_bytes()), "too-many-certificates");
         assert_eq!(
