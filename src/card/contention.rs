@@ -26,6 +26,11 @@ pub(crate) fn holder() -> Holder {
     Holder::of(clients())
 }
 
+/// Whether a scdaemon is connected to the card service, as far as we may see.
+pub(crate) fn has_scdaemon() -> bool {
+    clients().iter().any(|process| process.name == SCDAEMON)
+}
+
 /// Who else is connected to the card service.
 pub(crate) fn clients() -> Vec<Process> {
     clients_of(&pcscd_socket())

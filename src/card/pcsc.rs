@@ -7,6 +7,7 @@
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use card_backend::{CardBackend, CardCaps, CardTransaction, PinType, SmartcardError};
@@ -14,13 +15,16 @@ use card_backend_pcsc::PcscBackend;
 use pcsc::{Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 
 use super::contention;
-use super::error::CardError;
+use super::error::{CardError, Holder};
 use super::slot::{Connection, Presence, Purpose, Route, Slot};
 
 /// pcsc-lite itself knows no more readers than this.
 const MAX_READERS: usize = 16;
 /// How long a pulled card may take to be noticed: pcscd polls some readers every 0.4 s.
 const NOTICE: Duration = Duration::from_millis(1500);
+/// How often, and how far apart, a card is tried again that is held by nobody whom we may see.
+const RELEASES: u32 = 5;
+const RELEASE: Duration = Duration::from_millis(100);
 /// Resets by others that are taken in stride before a transaction.
 const MAX_RESETS: usize = 3;
 /// IOCTL and tag by which a reader says that it verifies PINs (PC/SC part 10).
@@ -61,9 +65,7 @@ impl Slot for ReaderSlot {
 
     fn connect(&self, purpose: Purpose) -> Result<Connection, CardError> {
         let context = context()?;
-        let card = context
-            .connect(&self.reader, ShareMode::Shared, Protocols::ANY)
-            .map_err(|error| self.unconnected(error))?;
+        let card = self.card(&context)?;
         // Read while connected: a card exchanged later is noticed, one exchanged before is not ours.
         let state = state(&context, &self.reader, State::UNAWARE, Duration::ZERO).map_err(service)?;
         let presence = presence(&state);
@@ -112,6 +114,30 @@ impl Slot for ReaderSlot {
 }
 
 impl ReaderSlot {
+    /// Whether other programs are connected to the card and it can be had beside them.
+    pub(crate) fn is_shared(&self) -> bool {
+        let state = context().map(|context| state(&context, &self.reader, State::UNAWARE, Duration::ZERO));
+        let Ok(Ok(state)) = state else { return false };
+        let now = state.event_state();
+        now.contains(State::INUSE) && !now.contains(State::EXCLUSIVE)
+    }
+
+    /// Connects; again where the card was held by somebody who has gone since, as a scdaemon does that was told to end.
+    fn card(&self, context: &Context) -> Result<pcsc::Card, CardError> {
+        let mut tries = 0..RELEASES;
+        loop {
+            let error = match context.connect(&self.reader, ShareMode::Shared, Protocols::ANY) {
+                Ok(card) => return Ok(card),
+                Err(error) => self.unconnected(error),
+            };
+            let nobody = matches!(error, CardError::InUse { by: Holder::Unknown, .. });
+            if !nobody || tries.next().is_none() {
+                return Err(error);
+            }
+            thread::sleep(RELEASE);
+        }
+    }
+
     fn unconnected(&self, error: Error) -> CardError {
         let reader = self.name.clone();
         match error {

@@ -170,18 +170,22 @@ fn through_scdaemon(_: &Patience) -> Result<Reader, CardError> {
 /// The readers, and what another program drives past pcscd.
 #[cfg(feature = "pcsc")]
 fn direct(machine: &Machine, patience: &Patience) -> Result<Vec<Reader>, CardError> {
-    use super::contention;
     let slots = watch::run_quietly(patience, super::pcsc::readers)?;
-    let mut readers: Vec<Reader> =
-        slots.into_iter().map(|slot| look(slot, patience)).collect::<Result<_, _>>()?;
+    let readers = slots.into_iter().map(|slot| look(slot, patience)).collect::<Result<_, _>>()?;
+    Ok(with_driven(readers, machine))
+}
+
+/// With the devices that another program drives past pcscd, and which it therefore cannot show.
+#[cfg(feature = "pcsc")]
+fn with_driven(mut readers: Vec<Reader>, machine: &Machine) -> Vec<Reader> {
     for device in machine.devices().into_iter().filter(|device| device.smart_card) {
         // pcscd calls a reader by the device's name.
         let listed = readers.iter().any(|reader| reader.name.starts_with(&device.name));
-        if let Some(holder) = (!listed).then(|| contention::drives(&device)).flatten() {
+        if let Some(holder) = (!listed).then(|| super::contention::drives(&device)).flatten() {
             readers.push(Reader { name: device.name, state: ReaderState::InUse(holder) });
         }
     }
-    Ok(readers)
+    readers
 }
 
 #[cfg(not(feature = "pcsc"))]
@@ -189,23 +193,55 @@ fn direct(_: &Machine, _: &Patience) -> Result<Vec<Reader>, CardError> {
     Err(CardError::NoPcscSupport)
 }
 
-/// The readers, and in place of one that scdaemon may hold, what scdaemon shows.
+/// The readers, and in place of one whose card scdaemon has or may have, what scdaemon shows.
+#[cfg(feature = "pcsc")]
 fn auto(machine: &Machine, patience: &Patience) -> Result<Vec<Reader>, CardError> {
-    let mut readers = match direct(machine, patience) {
+    let slots = match watch::run_quietly(patience, super::pcsc::readers) {
         // scdaemon can have a card of its own without pcscd.
-        Err(none @ (CardError::NoPcscd | CardError::NoPcscSupport)) => {
-            return through_scdaemon(patience).map(|reader| vec![reader]).map_err(|_| none);
-        }
+        Err(none @ CardError::NoPcscd) => return scdaemon_alone(patience, none),
         other => other?,
     };
+    let mut shares = super::contention::has_scdaemon();
+    let mut readers = Vec::new();
+    for slot in slots {
+        // A shared card could be had, but selecting or resetting it behind scdaemon's back fails gpg's next command.
+        let shown = if shares && slot.is_shared() { shown_by_scdaemon(patience) } else { None };
+        readers.push(match shown {
+            Some(state) => {
+                shares = false;
+                Reader { name: slot.name().to_owned(), state }
+            }
+            None => look(slot, patience)?,
+        });
+    }
+    let mut readers = with_driven(readers, machine);
     // A card that is known to be held by somebody else is not what scdaemon would show.
     let perhaps =
         |state: &ReaderState| matches!(state, ReaderState::InUse(Holder::Scdaemon(_) | Holder::Unknown));
     let held = readers.iter_mut().find(|reader| perhaps(&reader.state));
     if let Some(reader) = held
-        && let Ok(Reader { state: ReaderState::Present(token), .. }) = through_scdaemon(patience)
+        && let Some(state) = shown_by_scdaemon(patience)
     {
-        reader.state = ReaderState::Present(token);
+        reader.state = state;
     }
     Ok(readers)
+}
+
+#[cfg(not(feature = "pcsc"))]
+fn auto(_: &Machine, patience: &Patience) -> Result<Vec<Reader>, CardError> {
+    scdaemon_alone(patience, CardError::NoPcscSupport)
+}
+
+/// scdaemon's card in a list of its own, or else the reason why the readers could not be listed.
+fn scdaemon_alone(patience: &Patience, none: CardError) -> Result<Vec<Reader>, CardError> {
+    through_scdaemon(patience).map(|reader| vec![reader]).map_err(|_| none)
+}
+
+/// The card that scdaemon has, if it has one.
+#[cfg(feature = "pcsc")]
+fn shown_by_scdaemon(patience: &Patience) -> Option<ReaderState> {
+    match through_scdaemon(patience) {
+        Ok(Reader { state: state @ ReaderState::Present(_), .. }) => Some(state),
+        Ok(_) | Err(_) => None,
+    }
 }

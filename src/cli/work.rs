@@ -105,7 +105,7 @@ pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, 
         }
     })?;
     if token.route() == Route::Scdaemon {
-        say("note: scdaemon holds the card; going through it\n");
+        say("note: scdaemon has the card; going through it\n");
     }
     Ok(token)
 }
