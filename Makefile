@@ -11,10 +11,12 @@ UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 PACKAGES = gcc g++ libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
 	bash man-db opensc openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev
 PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
-	bash man-db opensc pcsc-tools openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev
+	bash man-db opensc pcsc-tools openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev \
+	libdbus-1-dev dbus-daemon dbus-bin dunst xvfb
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
 LIBRARY_ONLY = --no-default-features --features crypto-rust
 NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust
+DESKTOP = --features desktop-notification
 OPENSSL = --no-default-features --features cli,pcsc,crypto-openssl
 NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
@@ -49,6 +51,8 @@ unit:
 # Writes the tables from the last `make unit`.
 table:
 	@$(TABLE) write $(RESULTS)
+	$(CARGO) test --workspace
+	$(CARGO) test $(DESKTOP) --test cli_notice
 
 lint: packages
 	$(CARGO) fmt --all --check
@@ -57,6 +61,7 @@ lint: packages
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --release --target-dir fuzz/target/instrumented --quiet -- -D warnings
 	$(CARGO) clippy --quiet $(LIBRARY_ONLY) -- -D warnings
 	$(CARGO) clippy --quiet $(NO_PCSC) -- -D warnings
+	$(CARGO) clippy --quiet $(DESKTOP) --all-targets -- -D warnings
 	$(CARGO) clippy --quiet $(OPENSSL) -- -D warnings
 	$(CARGO) clippy --quiet $(NETTLE) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet

@@ -237,7 +237,7 @@ impl Bench<'_> {
             .map_err(Failure::from)
             .and_then(|mut signer| act(&mut signer));
         drop(attendant);
-        person.stop_counting();
+        person.stop_waiting();
         result
     }
 }

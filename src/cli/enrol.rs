@@ -163,7 +163,7 @@ fn sign(
     let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::from(possession.signed));
     drop(signer);
     drop(attendant);
-    person.stop_counting();
+    person.stop_waiting();
     Ok(parts.signed(text, &signature?))
 }
 

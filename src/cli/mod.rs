@@ -13,6 +13,8 @@ mod enrol;
 mod failure;
 mod init;
 mod log;
+#[cfg(feature = "desktop-notification")]
+mod notice;
 mod pin;
 mod place;
 mod prompt;

@@ -182,9 +182,13 @@ pub(super) fn sign(
     let what = format!("{} {} on {}", statement.decision.word(), request.action, request.resource);
     let text = statement.to_text();
     let mut person = AtDesk::new(desk, what, text.clone());
+    #[cfg(feature = "desktop-notification")]
+    {
+        person.asked = asked(&statement.challenge);
+    }
     let mut signer = CardSigner::new(token, key, &mut person, patience)?;
     let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now());
-    person.stop_counting();
+    person.stop_waiting();
     let signature = signature?;
     Ok(Response { statement: text.into_bytes(), signature })
 }
@@ -205,7 +209,7 @@ pub(super) fn attest(
     let text = format!("token {} attests its {slot} key; nothing is signed\n", token.info().ident);
     let mut person = AtDesk::new(desk, what, text);
     let attested = token.attest(slot, overwrite, &mut kept.with(&mut person), patience);
-    person.stop_counting();
+    person.stop_waiting();
     attested
 }
 
@@ -253,6 +257,15 @@ pub(super) fn in_words(time: Duration) -> String {
     }
 }
 
+/// Who asks, and by which code to find it on the screen, as the statement has them.
+#[cfg(feature = "desktop-notification")]
+fn asked(challenge: &crate::challenge::Challenge) -> String {
+    let request = &challenge.request;
+    let via = request.via.as_ref().map(|via| format!(" via {via}")).unwrap_or_default();
+    let urgent = if request.mode == crate::request::Mode::BreakGlass { ", break-glass" } else { "" };
+    format!("asked by {}{via}{urgent}\nrequest {}", request.requester, challenge.id.short_code())
+}
+
 /// The person, asked by the card.
 pub(super) struct AtDesk<'a> {
     desk: &'a mut Desk,
@@ -260,26 +273,43 @@ pub(super) struct AtDesk<'a> {
     statement: String,
     /// Whether the countdown stands on the last line.
     counting: bool,
+    #[cfg(feature = "desktop-notification")]
+    asked: String,
+    #[cfg(feature = "desktop-notification")]
+    notice: Option<crate::cli::notice::Notice>,
 }
 
 impl<'a> AtDesk<'a> {
     /// Somebody who is asked to do `what`, in a few words, and is shown `statement`.
     pub(super) fn new(desk: &'a mut Desk, what: String, statement: String) -> Self {
-        Self { desk, what, statement, counting: false }
+        Self {
+            desk,
+            what,
+            statement,
+            counting: false,
+            #[cfg(feature = "desktop-notification")]
+            asked: String::new(),
+            #[cfg(feature = "desktop-notification")]
+            notice: None,
+        }
     }
 
-    /// Ends the countdown's line.
-    pub(super) fn stop_counting(&mut self) {
+    /// Ends what is shown only while something is awaited.
+    pub(super) fn stop_waiting(&mut self) {
         if self.counting {
             say("\n");
             self.counting = false;
+        }
+        #[cfg(feature = "desktop-notification")]
+        {
+            self.notice = None;
         }
     }
 }
 
 impl Attendant for AtDesk<'_> {
     fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
-        self.stop_counting();
+        self.stop_waiting();
         let Desk { source, terminal, cancel } = &mut *self.desk;
         let shown = Shown { what: &self.what, statement: &self.statement };
         source.pin(request, &shown, terminal.as_ref(), cancel)
@@ -295,8 +325,15 @@ impl Attendant for AtDesk<'_> {
             TouchNeed::Perhaps => "if it blinks, touch token",
             TouchNeed::Never => return,
         };
-        self.stop_counting();
+        self.stop_waiting();
         say(&format!("{when} {} now to {}\n", token.ident, self.what));
+        #[cfg(feature = "desktop-notification")]
+        {
+            let heading = if need == TouchNeed::Always { "Touch token" } else { "If it blinks, touch token" };
+            let heading = format!("{heading} {} now", token.ident);
+            self.notice =
+                crate::cli::notice::Notice::show(heading, format!("to {}\n{}", self.what, self.asked));
+        }
     }
 
     fn waiting(&mut self, doing: Doing, waited: Duration, left: Duration) {
@@ -308,7 +345,7 @@ impl Attendant for AtDesk<'_> {
     }
 
     fn not_touched(&mut self, waited: Duration) -> bool {
-        self.stop_counting();
+        self.stop_waiting();
         let Some(terminal) = &self.desk.terminal else { return false };
         let prompt = format!("not touched within {} s; Enter tries again, Ctrl-C stops: ", waited.as_secs());
         matches!(terminal.ask(&prompt), Ok(Typed::Line(_)))
