@@ -318,6 +318,11 @@ impl Changes {
             "the reader is empty" => drop(world.tell("pull")),
             "pcscd is not running" => self.set_socket("/nonexistent/pcscd".into()),
             "a YubiKey is on USB" => self.machine = Some(Machine::new(world.home.join("machine"))),
+            "nothing is on USB" => {
+                let machine = Machine::new(world.home.join("machine"));
+                machine.unplug();
+                self.machine = Some(machine);
+            }
             "it was unplugged" => self.machine().unplug(),
             "its smart card side is off" => self.machine().switch_smart_card_off(),
             "there is no file to open it by" => self.machine().remove_node(),
