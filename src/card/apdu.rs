@@ -10,10 +10,24 @@ pub(crate) fn changes_application_data(header: &[u8]) -> bool {
 
 /// The part of a command that may be kept, and whether that is not all of it.
 pub(crate) fn mask(command: &[u8]) -> (&[u8], bool) {
-    let secret = matches!(command.get(1), Some(0x20 | 0x24 | 0x2c)) && command.len() > 5;
+    // PINs; the resetting code (PUT DATA D3); a private key (PUT DATA 3FFF).
+    let secret = match command {
+        [_, 0x20 | 0x24 | 0x2c | 0xdb, ..] | [_, 0xda, 0x00, 0xd3, ..] => command.len() > 5,
+        _ => false,
+    };
     match command.get(..4) {
         Some(header) if secret => (header, true),
         _ => (command, false),
+    }
+}
+
+/// Whether a command changes what a token keeps, PINs and counters of tries apart from VERIFY.
+pub(crate) fn writes(command: &[u8]) -> bool {
+    match command {
+        // GENERATE ASYMMETRIC KEY PAIR also reads; so does READ of any other kind.
+        [_, 0x47, p1, ..] => *p1 == 0x80,
+        [_, 0x24 | 0x2a | 0x2c | 0x44 | 0xda | 0xdb | 0xe6 | 0xf2 | 0xfb, ..] => true,
+        _ => false,
     }
 }
 
@@ -107,6 +121,9 @@ mod tests {
         assert_eq!(mask(&[0x10, 0x24, 0, 0x81, 0, 0, 1, 0x31]), (&[0x10u8, 0x24, 0, 0x81][..], true));
         assert_eq!(mask(&[0, 0x2c, 2, 0x81, 1, 0x31]), (&[0u8, 0x2c, 2, 0x81][..], true));
         assert_eq!(mask(&[0, 0x20, 0, 0x81]), (&[0u8, 0x20, 0, 0x81][..], false));
+        assert_eq!(mask(&[0, 0xda, 0, 0xd3, 1, 0x31]), (&[0u8, 0xda, 0, 0xd3][..], true));
+        assert_eq!(mask(&[0x10, 0xdb, 0x3f, 0xff, 1, 0x31]), (&[0x10u8, 0xdb, 0x3f, 0xff][..], true));
+        assert_eq!(mask(&[0, 0xda, 0, 0x5e, 1, 0x31]), (&[0u8, 0xda, 0, 0x5e, 1, 0x31][..], false));
         assert_eq!(
             mask(&[0, 0x2a, 0x9e, 0x9a, 1, 0x31, 0]),
             (&[0u8, 0x2a, 0x9e, 0x9a, 1, 0x31, 0][..], false)

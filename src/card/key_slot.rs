@@ -17,7 +17,6 @@ pub enum KeySlot {
     Authentication,
 }
 
-#[allow(dead_code, reason = "carrying a plan out follows")]
 impl KeySlot {
     /// All three, in the card's order.
     pub const ALL: [Self; 3] = [Self::Signature, Self::Decryption, Self::Authentication];

@@ -37,7 +37,6 @@ mod session;
 pub mod slot;
 pub mod tape;
 #[cfg(unix)]
-#[cfg_attr(not(test), expect(dead_code, reason = "carrying a plan out follows"))]
 mod tlv;
 pub mod touch;
 pub mod usb;

@@ -30,11 +30,13 @@ impl std::fmt::Debug for Pin {
     }
 }
 
-/// Which of the card's PINs.
+/// Which of the card's PINs. A card whose KDF object has one salt uses that for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
-    /// PW3. A card whose KDF object has one salt uses that for all.
+    /// PW3.
     Admin,
+    /// The resetting code.
+    ResettingCode,
     /// PW1.
     User,
 }
@@ -91,6 +93,10 @@ impl Pin {
         Ok(())
     }
 
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// What to present to the card: the PIN itself, or what its KDF object makes of it.
     ///
     /// # Source
@@ -114,6 +120,7 @@ impl Pin {
         };
         let salt = match whose {
             Whose::Admin => kdf.salt_pw3().or(kdf.salt_pw1()),
+            Whose::ResettingCode => kdf.salt_rc().or(kdf.salt_pw1()),
             Whose::User => kdf.salt_pw1(),
         };
         let salt: [u8; KDF_SALT] =

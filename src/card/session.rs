@@ -77,7 +77,13 @@ impl Token {
     /// # Errors
     /// Why the card cannot be read.
     pub fn look(slot: Arc<dyn Slot>, patience: &Patience) -> Result<Self, CardError> {
-        watch::run_quietly(patience, move || look(slot))
+        Self::look_on(slot, &Tape::default(), patience)
+    }
+
+    /// The same, with what is exchanged put on a tape that others write to.
+    pub(crate) fn look_on(slot: Arc<dyn Slot>, tape: &Tape, patience: &Patience) -> Result<Self, CardError> {
+        let tape = tape.another();
+        watch::run_quietly(patience, move || look(slot, tape))
     }
 
     /// What the card says about itself.
@@ -351,18 +357,20 @@ fn pinpad_gave_up(status: &StatusBytes) -> Option<&'static str> {
     }
 }
 
-fn look(slot: Arc<dyn Slot>) -> Result<Token, CardError> {
+fn look(slot: Arc<dyn Slot>, tape: Tape) -> Result<Token, CardError> {
+    let before = tape.count();
     let connection = slot.connect(Purpose::Look)?;
     let presence = connection.presence;
-    let tape = Tape::default();
     let recorder = Recorder::new(connection.backend, &connection.atr, &tape);
     let failed = |error, command| explain(error, command, slot.as_ref(), presence.as_ref(), &tape);
     let mut card = match OpenPGP::new(recorder) {
         Ok(card) => card,
-        Err(Error::CardStatus(StatusBytes::FileOrApplicationNotFound)) if tape.count() == 1 => {
+        Err(Error::CardStatus(StatusBytes::FileOrApplicationNotFound)) if tape.count() == before + 1 => {
             return Err(CardError::NoApplication { reader: slot.name().to_owned() });
         }
-        Err(error) => return Err(failed(error, if tape.count() < 2 { "SELECT" } else { "GET DATA 6E" })),
+        Err(error) => {
+            return Err(failed(error, if tape.count() < before + 2 { "SELECT" } else { "GET DATA 6E" }));
+        }
     };
     let ard = card
         .transaction()

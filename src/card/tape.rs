@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::apdu::SELECT;
+use super::apdu::{SELECT, writes};
 
 /// Exchanges kept for the trace; a signature takes six, provisioning some two hundred.
 const KEPT_EXCHANGES: usize = 4096;
@@ -21,6 +21,14 @@ pub struct Exchange {
     pub answer: Option<Vec<u8>>,
 }
 
+impl Exchange {
+    /// Whether the command was one that changes what a token keeps: settings, keys, PINs, its count of
+    /// signatures. VERIFY is none.
+    pub fn writes(&self) -> bool {
+        writes(&self.command)
+    }
+}
+
 /// A record of exchanges; clones write to the same one. It stays with us while `openpgp-card` owns the
 /// backend.
 #[derive(Clone, Default)]
@@ -33,6 +41,7 @@ pub struct Tape {
 struct Log {
     exchanges: VecDeque<Exchange>,
     count: usize,
+    writes: usize,
 }
 
 #[derive(Default)]
@@ -53,6 +62,11 @@ impl Tape {
         lock(&self.log).count
     }
 
+    /// APDUs among them that could change what the token keeps, see [`Exchange::writes`].
+    pub fn writes(&self) -> usize {
+        lock(&self.log).writes
+    }
+
     /// The last exchanges, oldest first, without secrets.
     pub fn exchanges(&self) -> Vec<Exchange> {
         lock(&self.log).exchanges.iter().cloned().collect()
@@ -67,6 +81,7 @@ impl Tape {
     pub(crate) fn keep(&self, exchange: Exchange) {
         let mut log = lock(&self.log);
         log.count += 1;
+        log.writes += usize::from(exchange.writes());
         if log.exchanges.len() == KEPT_EXCHANGES {
             log.exchanges.pop_front();
         }

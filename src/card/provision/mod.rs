@@ -1,16 +1,31 @@
 //! Provisioning as desired state: a profile says what a token is to be, and a run makes it so.
+//!
+//! [`survey`] looks and plans; [`provision`] carries the plan out and has the token prove it. Everything that
+//! a run would need to go on after it was cut off is in the token's directory before the card learns it:
+//! whatever happens at whatever command, the next run comes to the same end.
 
-#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod algorithm;
-#[allow(dead_code, reason = "carrying a plan out follows")]
+mod apply;
+pub mod error;
+mod escrow;
+mod guess;
+mod import;
+mod journal;
 mod link;
-#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod observe;
+mod pins;
 pub mod plan;
-#[allow(dead_code, reason = "carrying a plan out follows")]
 pub mod profile;
+mod proof;
+mod run;
 
-pub use algorithm::{KeyAlgorithm, KeySlot};
+pub use algorithm::KeyAlgorithm;
+pub use apply::Progress;
+pub use error::{ProofError, ProvisionError};
+pub use journal::Record;
 pub use observe::{Observed, Origin, SlotState};
+pub use pins::{FACTORY_ADMIN, FACTORY_USER};
 pub use plan::{Import, Imports, Memory, Plan, Planned, Step, plan};
-pub use profile::{KeyWish, Profile, ProfileError, Tries};
+pub use profile::{KeyWish, MAX_PROFILE, Profile, ProfileError, Tries};
+pub use proof::Pins;
+pub use run::{Done, Job, Survey, Told, UserPinNeed, prove_pins, provision, survey};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use sequoia_openpgp::Fingerprint;
+use serde::{Deserialize, Serialize};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::observe::{Observed, Origin, SlotState};
@@ -15,7 +16,8 @@ use super::profile::{KeyWish, Profile, ResettingCode, Touch, Tries};
 use crate::card::info::TouchPolicy;
 
 /// What no card tells and earlier runs wrote down.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Memory {
     /// The admin PIN is one of ours.
     pub admin_set: bool,
@@ -146,6 +148,18 @@ pub struct Plan {
     pub erases: Vec<KeySlot>,
 }
 
+impl Step {
+    /// Whether it needs the admin PIN.
+    pub(super) fn needs_admin(&self) -> bool {
+        !matches!(self, Self::Attest { .. } | Self::Prove)
+    }
+
+    /// Whether it comes after the certificate: from there on the signature key wants its touch.
+    pub(super) fn seals(&self) -> bool {
+        matches!(self, Self::Touch { .. } | Self::Attest { .. } | Self::Prove)
+    }
+}
+
 impl Plan {
     /// Whether the token is as the profile says.
     pub fn is_done(&self) -> bool {
@@ -188,15 +202,14 @@ fn pins(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
     if let Some(tries) = profile.pin.tries {
         let wanted = tries.wire();
         let [user, _, admin] = now.tries;
-        if now.firmware_from(4, 3, 1) {
-            if memory.tries != Some(wanted) {
-                reset = true;
-                let why = "a card tells how many tries are left, not how many there are";
-                plan.add(Step::Tries(tries), why);
-            }
+        if memory.tries == Some(wanted) {
+            // Set, or seen, by an earlier run. Fewer may be left now.
+        } else if now.firmware_from(4, 3, 1) {
+            reset = true;
+            plan.add(Step::Tries(tries), "a card tells how many tries are left, not how many there are");
         } else if [user, admin] != [tries.user, tries.admin] {
             plan.problems.push(format!(
-                "this card cannot change how many tries a PIN has (there are {user} for the user PIN and {admin} for the admin PIN)"
+                "this card cannot change how many tries a PIN has ({user} are left for the user PIN and {admin} for the admin PIN)"
             ));
         }
     }

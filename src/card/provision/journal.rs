@@ -1,0 +1,234 @@
+//! What a run writes down so that the next one can go on: one directory a token.
+//!
+//! - `pending.json`, for its owner alone: secrets and intents, from before the card learns the first of them
+//!   until everything is proved and told; then it is removed.
+//! - `escrow-TIME.asc`: admin PIN and resetting code, encrypted to the certificates that the profile names.
+//! - `provisioned.json`: what was done, without secrets.
+//!
+//! Files appear whole or not at all, and are on the disk before the card is told anything that depends on them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::ProvisionError;
+use super::guess::{AdminPin, Which};
+use super::pins::Secret;
+use super::plan::Memory;
+use crate::card::ident::Ident;
+use crate::digest::Sha256Digest;
+use crate::unix_time::UnixTime;
+
+const PENDING: &str = "pending.json";
+const RECORD: &str = "provisioned.json";
+/// Both files hold some hundred bytes.
+const MAX_FILE: u64 = 64 * 1024;
+/// Of both files: one of another format is not read.
+const FORMAT: u32 = 1;
+
+/// What an unfinished run knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pending {
+    format: u32,
+    serial: String,
+    /// The profile that it was for.
+    pub(super) profile: Sha256Digest,
+    /// Seconds since 1970.
+    pub(super) began: u64,
+    pub(super) admin: AdminPin,
+    /// What somebody said that the admin PIN is.
+    pub(super) given_admin: Option<Secret>,
+    pub(super) new_admin: Option<Secret>,
+    pub(super) new_user: Option<Secret>,
+    pub(super) new_code: Option<Secret>,
+    /// File with the new admin PIN and resetting code, if they are escrowed.
+    pub(super) escrow: Option<String>,
+    pub(super) memory: Memory,
+}
+
+/// What was done to a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    format: u32,
+    serial: String,
+    /// The profile's digest.
+    pub profile: Sha256Digest,
+    /// When it was finished, in seconds since 1970.
+    pub finished: u64,
+    /// Files with the admin PIN and the resetting code, if they were escrowed.
+    pub escrow: Vec<String>,
+    /// What no card tells.
+    pub memory: Memory,
+}
+
+impl Pending {
+    pub(super) fn new(
+        ident: Ident,
+        profile: Sha256Digest,
+        now: UnixTime,
+        admin: AdminPin,
+        memory: Memory,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            serial: ident.to_string(),
+            profile,
+            began: now.seconds(),
+            admin,
+            given_admin: None,
+            new_admin: None,
+            new_user: None,
+            new_code: None,
+            escrow: None,
+            memory,
+        }
+    }
+
+    /// The text of one of the admin PINs that the token may have.
+    pub(super) fn admin_pin(&self, which: Which) -> Option<&str> {
+        match which {
+            Which::Factory => Some(super::pins::FACTORY_ADMIN),
+            Which::Given => self.given_admin.as_ref().map(Secret::text),
+            Which::New => self.new_admin.as_ref().map(Secret::text),
+        }
+    }
+}
+
+/// A token's directory. While it is open for writing no other process has it.
+#[derive(Debug)]
+pub(super) struct Vault {
+    place: PathBuf,
+    serial: String,
+    /// Locked as long as it is open.
+    directory: Option<File>,
+}
+
+impl Vault {
+    /// Opens a token's directory and makes it where there is none.
+    pub(super) fn open(place: &Path, ident: Ident) -> Result<Self, ProvisionError> {
+        let failed = |error: io::Error| at(place, error);
+        DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(failed)?;
+        let directory = File::open(place).map_err(failed)?;
+        let found = directory.metadata().map_err(failed)?;
+        if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+            return Err(ProvisionError::Unsafe { path: place.to_owned() });
+        }
+        flock(&directory, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| ProvisionError::Locked { path: place.to_owned() })?;
+        Ok(Self { place: place.to_owned(), serial: ident.to_string(), directory: Some(directory) })
+    }
+
+    /// The same to read only; nothing is made.
+    pub(super) fn peek(place: &Path, ident: Ident) -> Self {
+        Self { place: place.to_owned(), serial: ident.to_string(), directory: None }
+    }
+
+    pub(super) fn pending(&self) -> Result<Option<Pending>, ProvisionError> {
+        let pending: Option<Pending> = self.load(PENDING)?;
+        pending.map(|it| self.check(PENDING, it.format, &it.serial).map(|()| it)).transpose()
+    }
+
+    pub(super) fn record(&self) -> Result<Option<Record>, ProvisionError> {
+        let record: Option<Record> = self.load(RECORD)?;
+        record.map(|it| self.check(RECORD, it.format, &it.serial).map(|()| it)).transpose()
+    }
+
+    pub(super) fn save(&self, pending: &Pending) -> Result<(), ProvisionError> {
+        let bytes = serde_json::to_vec(pending).map(Zeroizing::new);
+        let bytes = bytes.map_err(|error| at(&self.place.join(PENDING), io::Error::other(error)))?;
+        self.write(PENDING, &bytes, 0o600)
+    }
+
+    /// Everything is proved and told: the record stays, the secrets go.
+    pub(super) fn finish(&self, pending: &Pending, now: UnixTime) -> Result<(), ProvisionError> {
+        // What was escrowed before is still what the token has, unless that is another admin PIN now.
+        let mut escrow = match pending.new_admin {
+            Some(_) => Vec::new(),
+            None => self.record()?.map(|record| record.escrow).unwrap_or_default(),
+        };
+        escrow.extend(pending.escrow.clone());
+        let record = Record {
+            format: FORMAT,
+            serial: self.serial.clone(),
+            profile: pending.profile,
+            finished: now.seconds(),
+            escrow,
+            memory: Memory { begun: [false; 3], ..pending.memory.clone() },
+        };
+        let mut bytes = serde_json::to_vec_pretty(&record)
+            .map_err(|error| at(&self.place.join(RECORD), io::Error::other(error)))?;
+        bytes.push(b'\n');
+        self.write(RECORD, &bytes, 0o644)?;
+        let path = self.place.join(PENDING);
+        fs::remove_file(&path).and_then(|()| self.settle()).map_err(|error| at(&path, error))
+    }
+
+    /// Writes a file of this directory, whole or not at all, on the disk when this returns.
+    pub(super) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), ProvisionError> {
+        let (path, new) = (self.place.join(name), self.place.join(format!("{name}.new")));
+        let written = || -> io::Result<()> {
+            // Left by a run that was cut off while it wrote.
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            self.settle()
+        };
+        written().map_err(|error| at(&path, error))
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
+    }
+
+    /// What the directory lists is on the disk too.
+    fn settle(&self) -> io::Result<()> {
+        self.directory.as_ref().map_or(Ok(()), File::sync_all)
+    }
+
+    fn load<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, ProvisionError> {
+        let path = self.place.join(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(at(&path, error)),
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| at(&path, error))?;
+        let damaged = || ProvisionError::Damaged { path: path.clone() };
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(damaged());
+        }
+        // The parser's own words could quote a secret.
+        serde_json::from_slice(&bytes).map(Some).map_err(|_| damaged())
+    }
+
+    fn check(&self, name: &str, format: u32, serial: &str) -> Result<(), ProvisionError> {
+        if format != FORMAT {
+            return Err(ProvisionError::Damaged { path: self.place.join(name) });
+        }
+        if serial != self.serial {
+            return Err(ProvisionError::OtherToken {
+                path: self.place.join(name),
+                theirs: serial.chars().take(32).collect(),
+                ours: self.serial.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> ProvisionError {
+    ProvisionError::File { path: path.to_owned(), error }
+}

@@ -1,0 +1,145 @@
+//! A token proves what was set: old PINs fail, new ones work, a signature verifies.
+
+use std::time::Duration;
+
+use sequoia_openpgp::crypto;
+use sequoia_openpgp::packet::Key;
+use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
+use sequoia_openpgp::types::HashAlgorithm;
+use zeroize::Zeroizing;
+
+use super::apply::{ADMIN, USER, command};
+use super::link::{Link, status};
+use super::observe::Observed;
+use super::pins::{FACTORY_ADMIN, FACTORY_USER, Presented};
+use super::{ProofError, ProvisionError};
+use crate::card::error::{CardError, Doing};
+use crate::card::info::{TokenInfo, TouchNeed};
+use crate::card::pin::{Pin, Whose};
+use crate::card::session::Token;
+use crate::card::touch::{Attendant, CardSigner, PinEntry, PinRequest};
+use crate::card::watch::Patience;
+
+/// Tries to have before one is spent: two are then left, whatever happens.
+const ENOUGH: u8 = 3;
+
+/// PINs that a token is thought to have.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    /// The user PIN.
+    pub user: Pin,
+    /// The admin PIN, if it is known.
+    pub admin: Option<Pin>,
+    /// The resetting code, if there is one and it is known.
+    pub resetting_code: Option<Pin>,
+}
+
+/// New PINs must work and those of the factory must not. Each wrong one is followed by the right one, which
+/// gives its try back; fewer than two tries are never left.
+pub(super) fn pins(link: &mut Link<'_>, observed: &Observed, pins: &Pins) -> Result<(), ProvisionError> {
+    one(link, observed, ("user", USER, Whose::User), &pins.user, FACTORY_USER)?;
+    if let Some(code) = &pins.resetting_code {
+        let kdf = observed.derivation()?;
+        let code = code.for_card(kdf.as_ref(), Whose::ResettingCode)?;
+        let user = pins.user.for_card(kdf.as_ref(), Whose::User)?;
+        let mut joined = Zeroizing::new(Vec::with_capacity(code.len() + user.len()));
+        joined.extend_from_slice(&code);
+        joined.extend_from_slice(&user);
+        // It sets the user PIN to what it is.
+        let (_, sw) = link.ask("RESET RETRY COUNTER", &command([0x00, 0x2c, 0x00, USER], &joined))?;
+        if sw != status::OK {
+            return Err(ProofError::ResettingCodeRefused { sw }.into());
+        }
+    }
+    if let Some(admin) = &pins.admin {
+        one(link, observed, ("admin", ADMIN, Whose::Admin), admin, FACTORY_ADMIN)?;
+    }
+    Ok(())
+}
+
+fn one(
+    link: &mut Link<'_>,
+    observed: &Observed,
+    (name, reference, whose): (&'static str, u8, Whose),
+    new: &Pin,
+    factory: &str,
+) -> Result<(), ProvisionError> {
+    let kdf = observed.derivation()?;
+    let factory = Pin::new(Zeroizing::new(factory.as_bytes().to_vec()))?;
+    let factory = factory.for_card(kdf.as_ref(), whose)?;
+    let new = new.for_card(kdf.as_ref(), whose)?;
+    let place = usize::from(reference == ADMIN) * 2;
+    let left = |link: &mut Link<'_>| link.tries().map(|tries| tries.get(place).copied().unwrap_or_default());
+    // The right one first: a proof that was cut off may have left a try short.
+    if left(link)? < 2 {
+        return Err(ProofError::TooFewTries { whose: name, left: left(link)? }.into());
+    }
+    if link.present(reference, new.clone())? != Presented::Right {
+        // Perhaps the token never took it. To know, and to get the try back.
+        let kept = left(link)? >= 2 && link.present(reference, factory)? == Presented::Right;
+        return Err(match kept {
+            true => ProofError::FactoryPinAccepted { whose: name }.into(),
+            false => ProofError::NewPinRefused { whose: name }.into(),
+        });
+    }
+    let tries = left(link)?;
+    if tries < ENOUGH {
+        return Err(ProofError::TooFewTries { whose: name, left: tries }.into());
+    }
+    if link.present(reference, factory)? == Presented::Right {
+        return Err(ProofError::FactoryPinAccepted { whose: name }.into());
+    }
+    if link.present(reference, new)? != Presented::Right {
+        return Err(ProofError::NewPinRefused { whose: name }.into());
+    }
+    Ok(())
+}
+
+/// Has the token sign something fresh, with a touch where its policy wants one, and verifies that.
+pub(super) fn signature(
+    token: &mut Token,
+    key: Key<PublicParts, UnspecifiedRole>,
+    user: &Pin,
+    attendant: &mut dyn Attendant,
+    patience: &Patience,
+) -> Result<(), ProvisionError> {
+    let mut digest = [0u8; 64];
+    crypto::random(&mut digest[..])
+        .map_err(|error| ProvisionError::NoRandomness { why: error.to_string() })?;
+    let mut knowing = Knowing { pin: Some(user.clone()), attendant };
+    CardSigner::new(token, key, &mut knowing, patience.clone())?
+        .sign_digest(HashAlgorithm::SHA512, &digest)
+        .map(drop)
+        .map_err(|error| match error {
+            CardError::WrongPin { .. } => ProofError::NewPinRefused { whose: "user" }.into(),
+            other => other.into(),
+        })
+}
+
+/// The person at the card, who need not be asked for the PIN.
+struct Knowing<'a> {
+    /// Good for one presentation: a second one would be the same wrong PIN.
+    pin: Option<Pin>,
+    attendant: &'a mut dyn Attendant,
+}
+
+impl Attendant for Knowing<'_> {
+    fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
+        match request.refused {
+            Some(_) => Ok(None),
+            None => Ok(self.pin.clone().map(PinEntry::Typed)),
+        }
+    }
+
+    fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
+        self.attendant.touch_needed(token, need);
+    }
+
+    fn waiting(&mut self, doing: Doing, waited: Duration, left: Duration) {
+        self.attendant.waiting(doing, waited, left);
+    }
+
+    fn not_touched(&mut self, waited: Duration) -> bool {
+        self.attendant.not_touched(waited)
+    }
+}
