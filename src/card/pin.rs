@@ -93,6 +93,11 @@ impl Pin {
         Ok(())
     }
 
+    /// Whether another is the same, for a PIN that was typed twice.
+    pub fn same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -91,6 +91,11 @@ impl Token {
         &self.info
     }
 
+    /// Where the card is.
+    pub fn slot(&self) -> Arc<dyn Slot> {
+        Arc::clone(&self.slot)
+    }
+
     /// The way the card was reached.
     pub fn route(&self) -> Route {
         self.slot.route()

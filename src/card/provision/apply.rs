@@ -7,7 +7,6 @@ use openpgp_card::ocard::data::KdfDo;
 use sequoia_openpgp::crypto;
 use zeroize::Zeroizing;
 
-use super::ProvisionError;
 use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::guess::{NoGuess, Which};
 use super::import::{self, Keys};
@@ -17,6 +16,7 @@ use super::observe::{Observed, public_key};
 use super::pins::{FACTORY_ADMIN, FACTORY_USER, Presented, Secret};
 use super::plan::{HolderField, Import, Planned, Step};
 use super::profile::Profile;
+use super::{ProofError, ProvisionError};
 use crate::card::error::CardError;
 use crate::card::pin::{Pin, Whose};
 use crate::card::tlv;
@@ -249,8 +249,14 @@ impl Run<'_, '_> {
             self.pending.admin.changing(Which::New);
             self.save()?;
             self.link.send("CHANGE REFERENCE DATA", &command([0x00, 0x24, 0x00, ADMIN], &joined))?;
-            self.pending.admin.changed(Which::New);
+            // That it said so does not make it so: the next VERIFY tells.
             self.admin_open = false;
+            self.open_admin()?;
+            match self.pending.admin.known() {
+                Some(Which::New) => {}
+                Some(Which::Factory) => return Err(ProofError::FactoryPinAccepted { whose: "admin" }.into()),
+                _ => return Err(ProofError::NewPinRefused { whose: "admin" }.into()),
+            }
         }
         self.pending.memory.admin_set = true;
         self.save()
@@ -347,7 +353,7 @@ impl Run<'_, '_> {
         let leaf = self.link.get("GET DATA 7F21", 0x7f21)?.unwrap_or_default();
         let device = self.link.get("GET DATA FC", 0xfc)?.unwrap_or_default();
         if !leaf.starts_with(&[0x30]) {
-            return Err(super::ProofError::NoAttestation { slot }.into());
+            return Err(ProofError::NoAttestation { slot }.into());
         }
         let chain = [pem(&leaf), pem(&device)].concat();
         self.vault.write(&format!("attestation-{slot}.pem"), chain.as_bytes(), 0o644)

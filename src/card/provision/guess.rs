@@ -74,11 +74,6 @@ impl AdminPin {
         (self.guess, self.wrong_at) = (None, None);
     }
 
-    /// The card confirmed that it changed.
-    pub(super) fn changed(&mut self, to: Which) {
-        *self = Self::certain(to);
-    }
-
     /// Somebody says what it is: that is tried first.
     pub(super) fn told(&mut self) {
         self.candidates.retain(|(which, _)| *which != Which::Given);

@@ -413,7 +413,7 @@ fn proof(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
                 plan.add(Step::Attest { slot }, "the token can vouch that the key was made on it");
             }
         }
-        plan.add(Step::Prove, "nothing is believed because it was sent");
+        plan.add(Step::Prove, "a command that was answered is not yet a setting");
     }
 }
 

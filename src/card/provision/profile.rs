@@ -408,6 +408,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_documentation_is_read() {
+        let page = include_str!("../../../docs/provisioning.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let profile = parse(example).unwrap();
+        assert_eq!(profile.wishes().count(), KeySlot::ALL.len());
+        assert_eq!(profile.pin.tries.map(Tries::wire), Some([5; 3]));
+        assert!(profile.keys.attestation.is_some() && profile.holder.language.is_some());
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, line, column, why) in [
             ("[pin]\nusr = 1\n", 2, 1, "unknown field"),

@@ -35,7 +35,8 @@ pub struct Pins {
 }
 
 /// New PINs must work and those of the factory must not. Each wrong one is followed by the right one, which
-/// gives its try back; fewer than two tries are never left.
+/// gives its try back. Two tries are left at any moment, and one only if a token that had two refuses the PIN that
+/// it took as its new one.
 pub(super) fn pins(link: &mut Link<'_>, observed: &Observed, pins: &Pins) -> Result<(), ProvisionError> {
     one(link, observed, ("user", USER, Whose::User), &pins.user, FACTORY_USER)?;
     if let Some(code) = &pins.resetting_code {
@@ -75,8 +76,8 @@ fn one(
         return Err(ProofError::TooFewTries { whose: name, left: left(link)? }.into());
     }
     if link.present(reference, new.clone())? != Presented::Right {
-        // Perhaps the token never took it. To know, and to get the try back.
-        let kept = left(link)? >= 2 && link.present(reference, factory)? == Presented::Right;
+        // Perhaps the token never took it. To know is worth a try, if enough are there.
+        let kept = left(link)? >= ENOUGH && link.present(reference, factory)? == Presented::Right;
         return Err(match kept {
             true => ProofError::FactoryPinAccepted { whose: name }.into(),
             false => ProofError::NewPinRefused { whose: name }.into(),

@@ -425,8 +425,8 @@ impl Shared {
     }
 }
 
-/// Presents PINs that a token is thought to have, and those of the factory, which must fail. Costs no try in
-/// the end; fewer than two are never left.
+/// Presents PINs that a token is thought to have, and those of the factory, which must fail. If all is well it
+/// costs no try in the end; it never spends the last one.
 ///
 /// # Errors
 /// [`ProvisionError::Proof`] with what the token did.
