@@ -23,6 +23,8 @@ pub(super) enum Command {
     Info(InfoArguments),
     /// Have a token attest one of its keys, or judge an attestation
     Attest(Box<super::attest::Arguments>),
+    /// Make a token what a profile says, and have it prove that
+    Provision(super::provision::Arguments),
     /// A virtual token on a card stack of its own, for the command after --
     #[cfg(feature = "virtual-card")]
     Simulate(Box<super::simulate::Arguments>),
@@ -43,12 +45,13 @@ pub(super) enum Command {
 #[command(before_help = "Example:\n  touchgate card info --card 12345678")]
 pub(super) struct InfoArguments {}
 
-/// Runs a subcommand that only looks.
+/// Runs a subcommand.
 pub(super) fn card(common: &Common, command: Command) -> Outcome {
     match command {
         Command::List => list(common),
         Command::Info(_) => info(common),
         Command::Attest(arguments) => super::attest::attest(common, &arguments),
+        Command::Provision(arguments) => super::provision::provision(common, &arguments),
         #[cfg(feature = "virtual-card")]
         Command::Simulate(_) => {
             Err(crate::cli::report::Failure::failed("internal", "`card simulate` ends by itself"))

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::card::certificate::CertificateError;
+use crate::card::provision::ProvisionError;
 use crate::card::{CardError, Holder, Ident};
 use crate::challenge::TooLarge;
 use crate::cli::report::{Failure, Verdict, exit};
@@ -118,6 +119,107 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+impl From<ProvisionError> for Failure {
+    fn from(error: ProvisionError) -> Self {
+        use ProvisionError as E;
+        let message = error.to_string();
+        let (code, exit, hint): (_, _, Option<&str>) = match error {
+            E::Card(error) => {
+                let mut failure = Self::from(error);
+                if failure.exit == exit::INTERRUPTED
+                    || failure.code == "removed"
+                    || failure.code == "transport"
+                {
+                    failure.hint = Some("run the same command again: it goes on from there".into());
+                }
+                return failure;
+            }
+            E::Profile(_) => (
+                "bad-profile",
+                exit::USAGE,
+                Some("docs/provisioning.md has every line that a profile can hold"),
+            ),
+            E::Impossible { .. } => (
+                "cannot-become",
+                exit::FAILED,
+                Some("nothing was changed; write a profile for this kind of token"),
+            ),
+            E::Erases { .. } => (
+                "would-erase",
+                exit::FAILED,
+                Some("nothing was changed; if those keys may go, say --erase SERIAL with the token's number"),
+            ),
+            E::AdminPinNeeded { .. } => (
+                "no-admin-pin",
+                exit::USAGE,
+                Some(
+                    "type it when you are asked at a terminal, or hand it over with --admin-pin-fd N; it is in the token's escrow file",
+                ),
+            ),
+            E::AdminPinUnknown { .. } => (
+                "wrong-admin-pin",
+                exit::CARD,
+                Some("hand the right one over with --admin-pin-fd N; none that was wrong is tried again"),
+            ),
+            E::LastTry { .. } => (
+                "last-try",
+                exit::CARD,
+                Some(
+                    "hand the right one over with --admin-pin-fd N after somebody presented it elsewhere, or reset the token",
+                ),
+            ),
+            E::AdminPinBlocked { .. } => (
+                "admin-pin-blocked",
+                exit::CARD,
+                Some("the token works on, but its settings stay as they are until it is reset"),
+            ),
+            E::UserPinNeeded { .. } => (
+                "no-pin",
+                exit::USAGE,
+                Some("type it when you are asked at a terminal, or hand it over with --pin-fd N"),
+            ),
+            E::BadPin { .. } => (
+                "bad-pin",
+                exit::USAGE,
+                Some("choose another; six digits that are nobody's birthday will do"),
+            ),
+            E::Import { .. } => ("bad-key-file", exit::FAILED, None),
+            E::Escrow { .. } => (
+                "no-escrow",
+                exit::FAILED,
+                Some(
+                    "the token has learned nothing new; name certificates with an encryption key that is good now",
+                ),
+            ),
+            E::File { .. } => (
+                "write",
+                exit::FAILED,
+                Some("check the path and who may write there, then run the same command again"),
+            ),
+            E::Damaged { .. } => (
+                "damaged",
+                exit::FAILED,
+                Some(
+                    "it may hold the token's only PINs: keep it, and restore it from a copy if there is one",
+                ),
+            ),
+            E::OtherToken { .. } => ("other-token", exit::FAILED, Some("name another place with --out")),
+            E::Unsafe { .. } => {
+                ("unsafe-permissions", exit::FAILED, Some("chmod go-w it, and see that it is yours"))
+            }
+            E::Locked { .. } => ("locked", exit::FAILED, Some("wait for the other run to end")),
+            E::NotConverged { .. } => (
+                "not-converged",
+                exit::FAILED,
+                Some("run the same command again; if it stays so, do not hand this token out"),
+            ),
+            E::Proof(_) => ("not-proved", exit::NO, Some("do not hand this token out")),
+            _ => ("failed", exit::FAILED, None),
+        };
+        Self { hint: hint.map(str::to_owned), exit, ..Self::failed(code, message) }
+    }
 }
 
 impl From<SignError> for Failure {

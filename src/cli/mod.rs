@@ -18,6 +18,7 @@ mod notice;
 mod pin;
 mod place;
 mod prompt;
+mod provision;
 mod report;
 mod run;
 #[cfg(feature = "virtual-card")]

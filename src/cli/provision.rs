@@ -1,0 +1,359 @@
+//! `card provision`: one token from what it is to what a profile says.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::card::provision::{
+    self, Done, Job, MAX_PROFILE, Plan, Profile, ProvisionError, Survey, UserPinNeed,
+};
+use crate::card::{
+    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Tape, TokenInfo, TouchNeed,
+};
+use crate::cli::prompt::{Terminal, Typed};
+use crate::cli::report::{Failure, Outcome, Report, exit, say};
+use crate::cli::work::{self, Desk};
+use crate::cli::{Common, pin, place, read_input};
+use crate::unix_time::UnixTime;
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate card provision --dry-run             what would change, and why
+  touchgate card provision team.toml             see docs/provisioning.md for such a file
+  touchgate card provision team.toml --check     exit code 3 if the token differs";
+
+/// How long a person may take, and a card over its keys: RSA 4096 can last minutes.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+// Arguments of `card provision`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(super) struct Arguments {
+    /// What the token is to be [the recommended profile]
+    #[arg(value_name = "PROFILE.toml")]
+    profile: Option<PathBuf>,
+    /// Say what would change, and why; change nothing
+    #[arg(long, conflicts_with = "check")]
+    dry_run: bool,
+    /// Only compare; exit code 3 if the token differs
+    #[arg(long)]
+    check: bool,
+    /// Where each token gets a folder named after its number: escrowed secrets, attestations, the record
+    #[arg(long, value_name = "DIR", default_value = "tokens")]
+    out: PathBuf,
+    /// Keys of the token with this number may be erased
+    #[arg(long, value_name = "SERIAL")]
+    erase: Option<Ident>,
+    /// Read the user PIN from this descriptor
+    #[arg(long, value_name = "N")]
+    pin_fd: Option<u32>,
+    /// Read the present admin PIN from this descriptor [that of the factory]
+    #[arg(long, value_name = "N")]
+    admin_pin_fd: Option<u32>,
+    /// Write secrets that are told once to this descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    show_fd: Option<u32>,
+}
+
+/// Provisions one token.
+pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
+    let profile = profile(arguments)?;
+    let desk = Desk::new(common, None)?;
+    let patience = desk.patience(UnixTime::now().plus(PATIENCE));
+    let token = work::find_token(common, &patience)?;
+    let (slot, ident) = (token.slot(), token.info().ident);
+    let directory = arguments.out.join(ident.to_string().replace(':', "-"));
+    let tape = Tape::default();
+    let survey = provision::survey(&slot, &profile, &directory, &tape, &patience)?;
+    if arguments.check {
+        return check(ident, &survey);
+    }
+    if arguments.dry_run {
+        return dry_run(ident, &survey);
+    }
+    // Before anything is changed: a secret that cannot be told would be lost to its holder.
+    let place = Place::find(arguments, &desk)?;
+    let will_tell = profile.pin.user == provision::profile::UserPin::Random || profile.escrow.to.is_empty();
+    if will_tell && matches!(place, Place::Nowhere) && (survey.untold || !survey.plan.is_done()) {
+        return Err(Failure::usage("secrets have to be told once, and there is no terminal")
+            .hint("hand over a pipe for them with --show-fd N"));
+    }
+    if !survey.plan.is_done() {
+        desk.show(&format!("token {ident}:\n{}", describe(&survey.plan)));
+    }
+    let erase = settle_erase(arguments, &desk, ident, &survey.plan)?;
+    let mut job = Job {
+        ident,
+        profile,
+        directory: directory.clone(),
+        admin_pin: given_admin_pin(arguments, &desk, ident, survey.needs_admin_pin)?,
+        user_pin: user_pin(arguments, &desk, ident, survey.needs_user_pin)?,
+        erase,
+        progress: Arc::new(|planned| say(&format!("  {}\n", planned.step))),
+    };
+    let done = loop {
+        let mut person = AtToken { terminal: desk.terminal.as_ref() };
+        match provision::provision(&slot, &job, &mut person, &tape, &patience) {
+            // It was not the one of the factory. Whoever sits here may know it.
+            Err(ProvisionError::AdminPinUnknown { left, .. }) if left > 1 && desk.terminal.is_some() => {
+                desk.show(&format!("the admin PIN is none that is known here; {left} tries are left\n"));
+                job.admin_pin = ask_pin(&desk, &format!("ADMIN PIN of token {ident}: "))?;
+            }
+            other => break other?,
+        }
+    };
+    let report = report(&done, &directory);
+    place.tell(&done)?;
+    done.finish(UnixTime::now())?;
+    Ok(report)
+}
+
+fn profile(arguments: &Arguments) -> Result<Profile, Failure> {
+    let Some(path) = &arguments.profile else { return Ok(Profile::recommended()) };
+    let most = usize::try_from(MAX_PROFILE).unwrap_or(usize::MAX);
+    let bytes = read_input(path, most)?;
+    let text = String::from_utf8(bytes).ok().filter(|text| text.len() <= most);
+    let text = text.ok_or_else(|| {
+        Failure::usage(format!("{}: expected at most {most} bytes of UTF-8", path.display()))
+    })?;
+    Ok(Profile::parse(&text, path).map_err(ProvisionError::from)?)
+}
+
+fn describe(plan: &Plan) -> String {
+    let mut text = String::new();
+    for planned in &plan.steps {
+        text.push_str(&format!("  {}\n      because {}\n", planned.step, planned.why));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("  note: {note}\n"));
+    }
+    for problem in &plan.problems {
+        text.push_str(&format!("  NOT POSSIBLE: {problem}\n"));
+    }
+    for slot in &plan.erases {
+        text.push_str(&format!("  ERASES the {slot} key that is there\n"));
+    }
+    text
+}
+
+fn fields(ident: Ident, plan: &Plan) -> [(&'static str, Value); 5] {
+    let steps: Vec<Value> =
+        plan.steps.iter().map(|it| json!({ "step": it.step.to_string(), "why": it.why })).collect();
+    let erases: Vec<&str> = plan.erases.iter().map(|slot| slot.word()).collect();
+    [
+        ("serial", json!(ident.to_string())),
+        ("steps", json!(steps)),
+        ("problems", json!(plan.problems)),
+        ("notes", json!(plan.notes)),
+        ("erases", json!(erases)),
+    ]
+}
+
+fn check(ident: Ident, survey: &Survey) -> Outcome {
+    let plan = &survey.plan;
+    let text = if plan.is_done() {
+        let when = survey.record.as_ref().and_then(|record| UnixTime::from_seconds(record.finished));
+        let when = when.map_or(String::new(), |when| format!("; it proved that on {when}"));
+        format!("token {ident} is as the profile says{when}\n")
+    } else {
+        format!("token {ident} differs from the profile:\n{}", describe(plan))
+    };
+    let mut report = Report::done(text).with("differs", !plan.is_done());
+    report.exit = if plan.is_done() { exit::YES } else { exit::NO };
+    Ok(fields(ident, plan).into_iter().fold(report, |report, (name, value)| report.with(name, value)))
+}
+
+fn dry_run(ident: Ident, survey: &Survey) -> Outcome {
+    let plan = &survey.plan;
+    let resumes = if survey.resumes { ", going on where an earlier run was cut off" } else { "" };
+    let text = if plan.is_done() {
+        format!("token {ident} is as the profile says: nothing would change\n")
+    } else {
+        format!("token {ident} would change{resumes}:\n{}", describe(plan))
+    };
+    let mut report = Report::done(text);
+    report.exit = if plan.problems.is_empty() { exit::YES } else { exit::FAILED };
+    Ok(fields(ident, plan).into_iter().fold(report, |report, (name, value)| report.with(name, value)))
+}
+
+/// Has the serial typed back where keys would be erased.
+fn settle_erase(
+    arguments: &Arguments,
+    desk: &Desk,
+    ident: Ident,
+    plan: &Plan,
+) -> Result<Option<Ident>, Failure> {
+    let (true, None, Some(terminal)) =
+        (!plan.erases.is_empty() && plan.problems.is_empty(), arguments.erase, &desk.terminal)
+    else {
+        return Ok(arguments.erase);
+    };
+    let line = typed(terminal.ask("Keys would be ERASED for good. Type the token's number to go on: "))?;
+    let text =
+        line.as_deref().map(|line| String::from_utf8_lossy(line).trim().to_owned()).unwrap_or_default();
+    if text.parse() == Ok(ident) {
+        return Ok(Some(ident));
+    }
+    Err(Failure::failed("would-erase", "that is not the token's number; nothing was changed")
+        .hint("look at the token, and run the command again"))
+}
+
+fn given_admin_pin(
+    arguments: &Arguments,
+    desk: &Desk,
+    ident: Ident,
+    needed: bool,
+) -> Result<Option<Pin>, Failure> {
+    match arguments.admin_pin_fd {
+        Some(number) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
+        None if needed => ask_pin(desk, &format!("ADMIN PIN of token {ident}: ")),
+        None => Ok(None),
+    }
+}
+
+fn user_pin(
+    arguments: &Arguments,
+    desk: &Desk,
+    ident: Ident,
+    need: Option<UserPinNeed>,
+) -> Result<Option<Pin>, Failure> {
+    match (arguments.pin_fd, need) {
+        (_, None) => Ok(None),
+        (Some(number), Some(_)) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
+        (None, Some(UserPinNeed::Present)) => ask_pin(desk, &format!("PIN of token {ident}: ")),
+        (None, Some(UserPinNeed::New)) => loop {
+            let Some(new) = ask_pin(desk, &format!("NEW PIN for token {ident}: "))? else { return Ok(None) };
+            let again = ask_pin(desk, "the same once more: ")?;
+            if again.is_some_and(|again| again.same(&new)) {
+                return Ok(Some(new));
+            }
+            desk.show("those were two different PINs\n");
+        },
+    }
+}
+
+/// Asks at the terminal; `None` if there is none, or nothing was typed.
+fn ask_pin(desk: &Desk, prompt: &str) -> Result<Option<Pin>, Failure> {
+    let Some(terminal) = &desk.terminal else { return Ok(None) };
+    loop {
+        let Some(line) = typed(terminal.ask_secret(prompt))?.filter(|line| !line.is_empty()) else {
+            return Ok(None);
+        };
+        // Too short or too long for any card: it was not sent, so no try is lost.
+        match Pin::new(line) {
+            Ok(pin) => return Ok(Some(pin)),
+            Err(error) => terminal.say(&format!("{error}\n")),
+        }
+    }
+}
+
+fn typed(answer: std::io::Result<Typed>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    match answer.map_err(|error| Failure::failed("terminal", error.to_string()))? {
+        Typed::Line(line) => Ok(Some(line)),
+        Typed::Ended => Ok(None),
+        Typed::Cancelled => Err(CardError::Cancelled { waited: Duration::ZERO }.into()),
+    }
+}
+
+/// Where secrets are told.
+enum Place<'a> {
+    Nowhere,
+    Pipe(std::fs::File),
+    Terminal(&'a Terminal),
+}
+
+impl<'a> Place<'a> {
+    fn find(arguments: &Arguments, desk: &'a Desk) -> Result<Self, Failure> {
+        match (arguments.show_fd, &desk.terminal) {
+            (Some(number), _) => place::inherited_pipe(number, true)
+                .map(Self::Pipe)
+                .map_err(|error| Failure::usage(format!("descriptor {number}: {error}"))),
+            (None, Some(terminal)) => Ok(Self::Terminal(terminal)),
+            (None, None) => Ok(Self::Nowhere),
+        }
+    }
+
+    fn tell(mut self, done: &Done) -> Result<(), Failure> {
+        for told in &done.tell {
+            let mut line = Zeroizing::new(String::with_capacity(256));
+            for part in [told.what, ": ", &told.secret, "\n"] {
+                line.push_str(part);
+            }
+            match &mut self {
+                Self::Terminal(terminal) => terminal.say(&line),
+                Self::Pipe(pipe) => pipe.write_all(line.as_bytes()).map_err(|error| {
+                    Failure::failed("not-told", format!("secrets could not be told: {error}"))
+                        .hint("they are kept; run the same command again")
+                })?,
+                Self::Nowhere => {
+                    return Err(Failure::usage("secrets have to be told once, and there is no terminal")
+                        .hint("they are kept; run the same command again with --show-fd N"));
+                }
+            }
+        }
+        if let (Self::Terminal(terminal), false) = (&self, done.tell.is_empty()) {
+            terminal.say("these are told once; write down what has to be kept\n");
+        }
+        Ok(())
+    }
+}
+
+fn report(done: &Done, directory: &std::path::Path) -> Report {
+    let ident = done.observed.ident;
+    let mut text = if done.steps.is_empty() {
+        format!("token {ident} is as the profile says; nothing was changed\n")
+    } else {
+        format!("token {ident} is as the profile says, and proved it ({} changes sent)\n", done.writes)
+    };
+    let mut keys = serde_json::Map::new();
+    for slot in KeySlot::ALL {
+        let state = done.observed.slot(slot);
+        if let Some(key) = state.key(slot) {
+            let fingerprint = key.fingerprint().to_hex();
+            text.push_str(&format!("  {:<15}{fingerprint}, touch {}\n", slot.word(), state.touch.word()));
+            keys.insert(slot.word().to_owned(), json!(fingerprint));
+        }
+    }
+    if let Some(escrow) = &done.escrow {
+        text.push_str(&format!("  escrowed       {}\n", escrow.display()));
+    }
+    text.push_str(&format!("  record         {}\n", directory.display()));
+    let steps: Vec<String> = done.steps.iter().map(|planned| planned.step.to_string()).collect();
+    Report::done(text)
+        .with("serial", ident.to_string())
+        .with("steps", steps)
+        .with("writes", done.writes)
+        .with("keys", Value::Object(keys))
+        .with("escrow", done.escrow.as_ref().map(|path| path.display().to_string()))
+        .with("directory", directory.display().to_string())
+}
+
+/// The person at the token. Its PIN is known here, so only the finger is asked for.
+struct AtToken<'a> {
+    terminal: Option<&'a Terminal>,
+}
+
+impl Attendant for AtToken<'_> {
+    fn pin(&mut self, _: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
+        Ok(None)
+    }
+
+    fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
+        match need {
+            TouchNeed::Always => say(&format!("touch token {} now to prove its key\n", token.ident)),
+            TouchNeed::Perhaps => say(&format!("if it blinks, touch token {} now\n", token.ident)),
+            TouchNeed::Never => {}
+        }
+    }
+
+    fn not_touched(&mut self, waited: Duration) -> bool {
+        let Some(terminal) = self.terminal else { return false };
+        let prompt = format!("not touched within {} s; Enter tries again, Ctrl-C stops: ", waited.as_secs());
+        matches!(terminal.ask(&prompt), Ok(Typed::Line(_)))
+    }
+}
