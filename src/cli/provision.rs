@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::card::provision::{
-    self, Done, Job, MAX_PROFILE, Plan, Profile, ProvisionError, Survey, UserPinNeed,
-};
-use crate::card::{
-    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Tape, TokenInfo, TouchNeed,
+    self, Done, Job, MAX_PROFILE, Plan, Profile, ProvisionError, Step, Survey, UserPin, UserPinNeed,
 };
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, exit, say};
@@ -78,8 +75,7 @@ pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
     }
     // Before anything is changed: a secret that cannot be told would be lost to its holder.
     let place = Place::find(arguments, &desk)?;
-    let will_tell = profile.pin.user == provision::profile::UserPin::Random || profile.escrow.to.is_empty();
-    if will_tell && matches!(place, Place::Nowhere) && (survey.untold || !survey.plan.is_done()) {
+    if will_tell(&profile, &survey) && matches!(place, Place::Nowhere) {
         return Err(Failure::usage("secrets have to be told once, and there is no terminal")
             .hint("hand over a pipe for them with --show-fd N"));
     }
@@ -111,6 +107,17 @@ pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
     place.tell(&done)?;
     done.finish(UnixTime::now())?;
     Ok(report)
+}
+
+/// Whether this run will have something to tell.
+fn will_tell(profile: &Profile, survey: &Survey) -> bool {
+    let made = |step: &Step| match step {
+        Step::UserPin => profile.pin.user == UserPin::Random,
+        Step::AdminPin | Step::ResettingCode(true) => profile.escrow.to.is_empty(),
+        _ => false,
+    };
+    // An earlier run may have made something that nobody was told.
+    survey.resumes || survey.plan.has(made)
 }
 
 fn profile(arguments: &Arguments) -> Result<Profile, Failure> {

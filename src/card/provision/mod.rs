@@ -26,6 +26,6 @@ pub use journal::Record;
 pub use observe::{Observed, Origin, SlotState};
 pub use pins::{FACTORY_ADMIN, FACTORY_USER};
 pub use plan::{Import, Imports, Memory, Plan, Planned, Step, plan};
-pub use profile::{KeyWish, MAX_PROFILE, Profile, ProfileError, Tries};
+pub use profile::{KeyWish, MAX_PROFILE, Profile, ProfileError, Tries, UserPin};
 pub use proof::Pins;
 pub use run::{Done, Job, Survey, Told, UserPinNeed, prove_pins, provision, survey};

@@ -56,8 +56,6 @@ pub struct Survey {
     pub plan: Plan,
     /// An earlier run was cut off, and this one would go on from there.
     pub resumes: bool,
-    /// Secrets of an earlier run wait to be told.
-    pub untold: bool,
     /// The admin PIN has to be given.
     pub needs_admin_pin: bool,
     /// A user PIN has to be given: a new one, or the present one.
@@ -161,7 +159,6 @@ pub fn survey(
         needs_admin_pin: past.needs_admin_pin(&plan),
         needs_user_pin: past.needs_user_pin(&plan, profile),
         resumes: past.pending.is_some(),
-        untold: past.pending.is_some() && plan.is_done(),
         record: past.record,
         observed,
         plan,

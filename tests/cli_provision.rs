@@ -1,0 +1,186 @@
+//! `card provision` over real pcscd: what a person sees and types, and what ykman and gpg say of the token afterwards.
+#![cfg(all(feature = "cli", feature = "pcsc", feature = "virtual-card"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/cli.rs"]
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use support::{Ran, Terminal, World, need, run, run_with};
+use virtual_openpgp_card::stage::exit_code;
+
+/// Other algorithms than the key that is on the token, tries and a KDF, which reset PINs on the way.
+const PROFILE: &str = r#"[keys]
+signature      = { algorithm = "p256" }
+decryption     = { algorithm = "cv25519", touch = "on" }
+authentication = { algorithm = "ed25519", touch = "cached" }
+
+[pin]
+tries = { user = 5, resetting_code = 4, admin = 6 }
+resetting_code = "random"
+kdf = true
+
+[holder]
+name = "Alice Example"
+login = "alice"
+"#;
+
+const NEW_PIN: &str = "271828";
+
+fn world() -> World {
+    let world = World::bare("--touch=now --firmware=5.7.4");
+    world.write("team.toml", PROFILE);
+    world
+}
+
+fn provision(world: &World, arguments: &[&str]) -> Ran {
+    let mut command = world.touchgate(["card", "provision", "team.toml", "--no-input"]);
+    run(command.args(arguments))
+}
+
+/// An `openpgp` command of ykman, which must not find the `pkill` that it uses on every scdaemon of the machine.
+fn ykman(world: &World, arguments: &[&str]) -> Ran {
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("ykman/bin/ykman");
+    let program = std::env::var_os("YKMAN").map_or(program, PathBuf::from);
+    assert!(program.exists(), "no {}; run: sh packaging/test-ykman.sh", program.display());
+    let bin = world.home.join("ykman-bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bin.join("pkill"), "#!/bin/sh\nexit 0\n").unwrap();
+    fs::set_permissions(bin.join("pkill"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = world.command(program);
+    command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
+    command.env("LC_ALL", "C.UTF-8").args(["--reader", "CCID 00 00", "openpgp"]).args(arguments);
+    run(&mut command)
+}
+
+#[track_caller]
+fn shows(text: &str, line: &str) {
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.lines().any(|found| squeezed(found) == line), "no {line:?} in\n{text}");
+}
+
+#[test]
+fn a_person_provisions_a_token_and_other_tools_agree() {
+    need(&["gpg", "setsid"]);
+    let world = world();
+    let looked = provision(&world, &["--check"]).exits(3);
+    assert!(looked.out.contains("ERASES the signature key"), "{looked:?}");
+    provision(&world, &["--dry-run"]).exits(0);
+    // Nobody typed the number back, and nobody may be asked to.
+    let refused = run_with(
+        &mut world.touchgate(["card", "provision", "team.toml", "--no-input", "--json", "--pin-fd", "0"]),
+        NEW_PIN,
+    );
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.out.contains("--show-fd"), "{refused:?}");
+
+    let sit_down = |terminal: &Terminal| {
+        let mut command = world.touchgate_at(terminal, ["card", "provision", "team.toml", "-vv"]);
+        command.stdout(terminal.slave()).stderr(terminal.slave()).spawn().unwrap()
+    };
+    let mut terminal = Terminal::new();
+    let mut child = sit_down(&terminal);
+    terminal.wait_for("Type the token's number to go on: ");
+    terminal.type_line("87654321");
+    assert_eq!(exit_code(child.wait().unwrap()), 1, "{}", terminal.screen());
+
+    let mut terminal = Terminal::new();
+    let mut child = sit_down(&terminal);
+    terminal.wait_for("Type the token's number to go on: ");
+    terminal.type_line(support::SERIAL);
+    for (first, second) in [(NEW_PIN, "314159"), (NEW_PIN, NEW_PIN)] {
+        terminal.wait_for("NEW PIN for token 12345678: ");
+        assert!(!terminal.echoes());
+        terminal.type_line(first);
+        terminal.wait_for("the same once more: ");
+        terminal.type_line(second);
+    }
+    terminal.wait_for("these are told once");
+    assert_eq!(exit_code(child.wait().unwrap()), 0, "{}", terminal.screen());
+    terminal.wait_for("proved it");
+    let screen = terminal.screen();
+    let told = |what: &str| {
+        let line = screen.lines().find_map(|line| line.trim_end().strip_prefix(what)).unwrap();
+        line.trim_start_matches(": ").to_owned()
+    };
+    // The loudest log was on that screen.
+    assert!(screen.contains("card <- 00240083 (data hidden)"), "{screen}");
+    for secret in [&told("admin PIN"), &told("resetting code"), NEW_PIN] {
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!screen.contains(&hex), "{screen}");
+    }
+    assert_eq!(screen.matches(told("admin PIN").as_str()).count(), 1);
+    assert!(!screen.contains(NEW_PIN));
+
+    let info = ykman(&world, &["info"]).succeeded().out;
+    shows(&info, "PIN tries remaining: 5");
+    shows(&info, "Reset code tries remaining: 4");
+    shows(&info, "Admin PIN tries remaining: 6");
+    shows(&info, "Require PIN for signature: Always");
+    shows(&info, "KDF enabled: True");
+    let keys = |slot: &str| ykman(&world, &["keys", "info", slot]).succeeded().out;
+    for (slot, algorithm, touch) in
+        [("sig", "SECP256R1", "Fixed"), ("dec", "X25519", "On"), ("aut", "ED25519", "Cached")]
+    {
+        let about = keys(slot);
+        let about = about.to_uppercase();
+        assert!(about.contains(algorithm) && about.contains(&touch.to_uppercase()), "{about}");
+        assert!(about.contains("GENERATED"), "{about}");
+    }
+    // To ykman too the admin PIN of the factory is a wrong one.
+    let change = ["keys", "set-touch", "aut", "off", "--force", "--admin-pin"];
+    let mut wrong = change.to_vec();
+    wrong.push("12345678");
+    let mut right = change.to_vec();
+    let admin = told("admin PIN");
+    right.push(&admin);
+    assert_ne!(ykman(&world, &wrong).code, 0);
+    ykman(&world, &right).succeeded();
+    assert!(keys("aut").to_uppercase().contains("OFF"));
+
+    let status = run(&mut world.gpg(&["--card-status"])).succeeded().out;
+    shows(&status, "Key attributes ...: nistp256 cv25519 ed25519");
+    shows(&status, "Signature PIN ....: forced");
+    shows(&status, "PIN retry counter : 5 4 6");
+    shows(&status, "KDF setting ......: on");
+    shows(&status, "Login data .......: alice");
+
+    // What somebody changed since is found, and put right with the admin PIN: through scdaemon, which has the card now.
+    provision(&world, &["--check"]).exits(3);
+    let without = provision(&world, &[]);
+    assert!(without.code == 2 && without.err.contains("--admin-pin-fd"), "{without:?}");
+    let mut command = world.touchgate(["card", "provision", "team.toml", "--no-input", "--json"]);
+    let mended = run_with(command.args(["--admin-pin-fd", "0"]), &admin).succeeded();
+    assert!(mended.err.contains("scdaemon holds the card"), "{mended:?}");
+    assert_eq!(mended.json()["writes"], 1, "{mended:?}");
+    assert!(!format!("{mended:?}").contains(&admin));
+
+    provision(&world, &["--check"]).exits(0);
+    let again = provision(&world, &["--json"]).succeeded();
+    assert_eq!(again.json()["writes"], 0, "{again:?}");
+    world.assert_gpg_works();
+    let place = world.home.work().join("tokens/12345678");
+    let mut files: Vec<String> = fs::read_dir(place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let attestations = ["authentication", "decryption", "signature"];
+    let mut expected: Vec<String> =
+        attestations.iter().map(|slot| format!("attestation-{slot}.pem")).collect();
+    expected.push("provisioned.json".to_owned());
+    assert_eq!(files, expected);
+}
+
+#[test]
+fn a_bad_profile_is_named_with_its_place_before_any_card_is_touched() {
+    let world = world();
+    world.write("team.toml", "[pin]\ntries = { user = 1, resetting_code = 3, admin = 3 }\n");
+    let before = world.tell("trace count");
+    let bad = provision(&world, &[]).exits(2);
+    assert!(bad.err.contains("team.toml:2:9: 1 tries; expected 3 to 99"), "{bad:?}");
+    assert_eq!(world.tell("trace count"), before);
+}
