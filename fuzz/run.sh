@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the fuzz targets and runs each: first its whole corpus, then new inputs for FUZZ_SECONDS.
-#   run.sh [TARGET…]        all of them unless named
+#   run.sh [TARGET…]        all of them unless named; seeds/ has what a person wrote
 #   run.sh merge [TARGET…]  makes corpus/ anew: the fewest inputs, found here or there before, that reach everything
 # What a run finds stays in target/corpus/; an input that breaks something is in artifacts/ and ends this with 1.
 set -eu
@@ -22,17 +22,20 @@ for name in "$@"; do
     # A card takes 30 MB and an input some milliseconds: far above is a leak or a loop.
     set -- -rss_limit_mb=256 -timeout=30 "-artifact_prefix=artifacts/$name-"
     [ ! -f "$name.dict" ] || set -- "$@" "-dict=$name.dict"
+    seeds=""
+    [ ! -d "seeds/$name" ] || seeds="seeds/$name"
     if [ "$merge" = yes ]; then
         rm -rf "target/merged"
         mkdir "target/merged"
-        "target/instrumented/release/$name" "$@" -set_cover_merge=1 -use_counters=0 target/merged "corpus/$name" "$found" 2>"target/$name.log"
+        "target/instrumented/release/$name" "$@" -set_cover_merge=1 -use_counters=0 \
+            target/merged "corpus/$name" "$found" 2>"target/$name.log"
         rm -rf "corpus/$name"
         mv target/merged "corpus/$name"
         echo "$name: $(ls "corpus/$name" | wc -l) inputs, $(du -sb "corpus/$name" | cut -f1) bytes"
         continue
     fi
     if ! "target/instrumented/release/$name" "$@" "-max_total_time=${FUZZ_SECONDS:-15}" -print_final_stats=1 \
-        "$found" "corpus/$name" 2>"target/$name.log"; then
+        "$found" "corpus/$name" $seeds 2>"target/$name.log"; then
         tail -n 40 "target/$name.log" >&2
         echo "fuzz: $name broke; run it again with fuzz/target/instrumented/release/$name fuzz/artifacts/$name-…" >&2
         exit 1
