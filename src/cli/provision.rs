@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 use crate::card::provision::{
     self, Done, Job, MAX_PROFILE, Plan, Profile, ProvisionError, Step, Survey, UserPin, UserPinNeed,
 };
+use crate::card::{
+    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Tape, TokenInfo, TouchNeed,
+};
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, exit, say};
 use crate::cli::work::{self, Desk};
