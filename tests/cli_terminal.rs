@@ -230,7 +230,7 @@ fn init_finds_the_certificate_in_gpgs_keyring() {
     run(world.gpg(&["--import"]).arg(world.home.certificate())).succeeded();
     world.assert_gpg_works();
     let with = run(&mut world.touchgate(init)).succeeded();
-    assert!(with.err.contains("scdaemon holds the card"), "{with:?}");
+    assert!(with.err.contains("scdaemon has the card"), "{with:?}");
 }
 
 /// A session without a terminal whose pinentry is the one for terminals, and a terminal for it.
