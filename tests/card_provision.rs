@@ -69,6 +69,31 @@ fn looking_changes_nothing() {
 }
 
 #[test]
+fn a_token_that_was_set_back_is_a_blank_one() {
+    let card = VirtualCard::builder().build();
+    let desk = Desk::new(&everything(PERSONALITIES[2]));
+    let old = desk.run(&card).unwrap();
+    let old_secrets = Secrets::of(&old, &desk.security);
+    finish(old);
+    // As ykman does it: both PINs blocked, then TERMINATE DF and ACTIVATE FILE.
+    card.transmit(&[0x00, 0xa4, 0x04, 0x00, 6, 0xd2, 0x76, 0x00, 0x01, 0x24, 0x01]).unwrap();
+    for reference in [0x81, 0x83] {
+        for _ in 0..6 {
+            let wrong = [&[0x00, 0x20, 0x00, reference, 32][..], &[7; 32]].concat();
+            card.transmit(&wrong).unwrap();
+        }
+    }
+    assert_eq!(card.transmit(&[0x00, 0xe6, 0x00, 0x00]).unwrap(), [0x90, 0x00]);
+    assert_eq!(card.transmit(&[0x00, 0x44, 0x00, 0x00]).unwrap(), [0x90, 0x00]);
+    let survey = desk.survey(&card);
+    assert!(survey.plan.has(|step| *step == Step::AdminPin) && !survey.needs_admin_pin);
+    let done = desk.run(&card).unwrap();
+    let secrets = Secrets::of(&done, &desk.security);
+    assert_ne!(secrets.admin, old_secrets.admin);
+    secrets.assert_work(&card);
+}
+
+#[test]
 fn keys_are_erased_only_for_the_serial_typed_back() {
     let card = VirtualCard::builder().build();
     card.generate(Slot::Signature, Algorithm::NistP256, 1_700_000_000).unwrap();

@@ -7,7 +7,7 @@ mod provision_support;
 use provision_support::*;
 use sequoia_openpgp::Cert;
 use touchgate::card::provision::ProvisionError;
-use virtual_openpgp_card::{Effect, Fault, Personality, VirtualCard};
+use virtual_openpgp_card::{Effect, Fault, Pattern, Personality, VirtualCard};
 
 /// What can happen at a command: seen or not by the card, the token gone or not.
 const EFFECTS: [Effect; 5] = [
@@ -48,10 +48,10 @@ fn converges(card: &VirtualCard, desk: &Desk, cuts: usize, what: &str) {
             Err(error) => panic!("{what}: {error}"),
         }
     };
+    card.clear_faults();
     let secrets = Secrets::of(&done, &desk.security);
     secrets.assert_work(card);
     finish(done);
-    card.clear_faults();
     let again = desk.run(card).unwrap();
     assert!(again.steps.is_empty() && again.writes == 0, "{what}: {:?}", again.steps);
     secrets.assert_work(card);
@@ -91,6 +91,26 @@ fn a_plain_card_is_cut_off_at_every_command() {
     every_command(PERSONALITIES[3], &EFFECTS);
 }
 
+/// Power is lost, the process too: the token comes back from its own memory, the run from its folder.
+#[test]
+fn a_token_that_is_opened_again_goes_on() {
+    let security = security();
+    let personality = PERSONALITIES[2];
+    let positions = commands(personality, &security);
+    for at in (0..positions).step_by(5) {
+        for effect in [Effect::PowerLostBeforeWrite, Effect::PowerLostAfterWrite] {
+            let desk = Desk::with(&everything(personality), &security);
+            let memory = desk.folder.path().join("card.state");
+            let open = || VirtualCard::builder().personality(personality).open(&memory).unwrap();
+            let card = open();
+            card.add_fault(Fault::at(at, effect.clone()));
+            let cut = desk.run(&card);
+            drop((card, cut));
+            converges(&open(), &desk, 0, &format!("{effect:?} at {at}"));
+        }
+    }
+}
+
 /// The second cut may strike the first run again, if the first one did not end it, or the one after.
 #[test]
 fn cut_off_twice_it_still_comes_to_the_same_end() {
@@ -112,4 +132,33 @@ fn cut_off_twice_it_still_comes_to_the_same_end() {
         }
     }
     println!("{tried} pairs");
+}
+
+/// The worst place: nobody knows whether the admin PIN changed, and each answer that would tell is lost too.
+#[test]
+fn answers_lost_while_the_admin_pin_is_in_doubt_cost_no_more_than_one_wrong_try() {
+    let security = security();
+    let verify = Pattern::header(0x20, 0x00, 0x83);
+    let mut tried = 0;
+    for personality in [PERSONALITIES[2], PERSONALITIES[3]] {
+        for changed in [Effect::PowerLostBeforeWrite, Effect::PowerLostAfterWrite] {
+            for (first, second) in EFFECTS.iter().flat_map(|one| EFFECTS.iter().map(move |two| (one, two))) {
+                let what = format!("{personality:?}, {changed:?}, {first:?}, {second:?}");
+                let card = card(personality);
+                let desk = Desk::with("[pin]\nuser = \"random\"\n", &security);
+                card.add_fault(Fault::on(Pattern::instruction(0x24), changed.clone()));
+                for lost in [None, Some(first), Some(second)] {
+                    if let Some(effect) = lost {
+                        card.add_fault(Fault::on(verify, effect.clone()));
+                    }
+                    assert!(desk.run(&card).is_err(), "{what}");
+                    card.insert();
+                    assert!(card.pin_tries()[2] >= 2, "{what}: {:?}", card.pin_tries());
+                }
+                converges(&card, &desk, 0, &what);
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} ways");
 }

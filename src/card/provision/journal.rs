@@ -7,6 +7,7 @@
 //!
 //! Files appear whole or not at all, and are on the disk before the card is told anything that depends on them.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -17,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::ProvisionError;
+use super::algorithm::KeySlot;
 use super::guess::{AdminPin, Which};
+use super::observe::Observed;
 use super::pins::Secret;
 use super::plan::Memory;
 use crate::card::ident::Ident;
@@ -64,8 +67,27 @@ pub struct Record {
     pub finished: u64,
     /// Files with the admin PIN and the resetting code, if they were escrowed.
     pub escrow: Vec<String>,
+    /// Fingerprints of the keys that the token had then, in hexadecimal. A token that has others was set back
+    /// or used by somebody else since, and its PINs may be any.
+    pub keys: BTreeMap<KeySlot, String>,
     /// What no card tells.
     pub memory: Memory,
+}
+
+impl Record {
+    /// Whether the token still has the keys that it had.
+    pub(super) fn is_about(&self, observed: &Observed) -> bool {
+        self.keys == fingerprints(observed)
+    }
+}
+
+fn fingerprints(observed: &Observed) -> BTreeMap<KeySlot, String> {
+    let written = |slot: KeySlot| {
+        let fingerprint = observed.slot(slot).fingerprint;
+        let hex = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+        (fingerprint != [0; 20]).then_some((slot, hex))
+    };
+    KeySlot::ALL.into_iter().filter_map(written).collect()
 }
 
 impl Pending {
@@ -147,7 +169,12 @@ impl Vault {
     }
 
     /// Everything is proved and told: the record stays, the secrets go.
-    pub(super) fn finish(&self, pending: &Pending, now: UnixTime) -> Result<(), ProvisionError> {
+    pub(super) fn finish(
+        &self,
+        pending: &Pending,
+        observed: &Observed,
+        now: UnixTime,
+    ) -> Result<(), ProvisionError> {
         // What was escrowed before is still what the token has, unless that is another admin PIN now.
         let mut escrow = match pending.new_admin {
             Some(_) => Vec::new(),
@@ -160,6 +187,7 @@ impl Vault {
             profile: pending.profile,
             finished: now.seconds(),
             escrow,
+            keys: fingerprints(observed),
             memory: Memory { begun: [false; 3], ..pending.memory.clone() },
         };
         let mut bytes = serde_json::to_vec_pretty(&record)

@@ -104,7 +104,8 @@ impl Done {
     /// # Errors
     /// If a file cannot be written or removed.
     pub fn finish(self, now: UnixTime) -> Result<(), ProvisionError> {
-        self.vault.map_or(Ok(()), |(vault, pending)| vault.finish(&pending, now))
+        let observed = &self.observed;
+        self.vault.map_or(Ok(()), |(vault, pending)| vault.finish(&pending, observed, now))
     }
 }
 
@@ -117,6 +118,12 @@ struct Past {
 impl Past {
     fn of(vault: &Vault) -> Result<Self, ProvisionError> {
         Ok(Self { pending: vault.pending()?, record: vault.record()? })
+    }
+
+    /// Without a record that is about another state of the token than the one it is in.
+    fn at(mut self, observed: &Observed) -> Self {
+        self.record = self.record.filter(|record| record.is_about(observed));
+        self
     }
 
     fn memory(&self) -> Memory {
@@ -153,7 +160,7 @@ pub fn survey(
     let keys = import::read(profile)?;
     escrow::recipients(&profile.escrow.to)?;
     let observed = Observed::of(Arc::clone(slot), tape, patience)?;
-    let past = Past::of(&Vault::peek(directory, observed.ident))?;
+    let past = Past::of(&Vault::peek(directory, observed.ident))?.at(&observed);
     let plan = plan(profile, &observed, &past.memory(), &import::described(&keys));
     Ok(Survey {
         needs_admin_pin: past.needs_admin_pin(&plan),
@@ -314,6 +321,7 @@ impl Shared {
         let job = &self.job;
         let observed = observe(link)?;
         self.same(&observed)?;
+        let past = past.at(&observed);
         let planned = self.plan(&observed, &past.memory());
         let ident = observed.ident;
         if !planned.problems.is_empty() {
