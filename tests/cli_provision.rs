@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use support::{Ran, Terminal, World, need, run, run_with};
+use support::{Ran, Running, Terminal, World, need, run, run_with, signal, wait_until};
 use virtual_openpgp_card::stage::exit_code;
 
 /// Other algorithms than the key that is on the token, tries and a KDF, which reset PINs on the way.
@@ -183,4 +183,70 @@ fn a_bad_profile_is_named_with_its_place_before_any_card_is_touched() {
     let bad = provision(&world, &[]).exits(2);
     assert!(bad.err.contains("team.toml:2:9: 1 tries; expected 3 to 99"), "{bad:?}");
     assert_eq!(world.tell("trace count"), before);
+}
+
+/// A key without a passphrase, exported for escrow.
+fn security_officer(world: &World) {
+    let generate =
+        ["--passphrase", "", "--quick-generate-key", "security@example.org", "future-default", "default"];
+    run(&mut world.gpg(&generate)).succeeded();
+    let exported = run(&mut world.gpg(&["--armor", "--export", "security@example.org"])).succeeded();
+    world.write("security.asc", &exported.out);
+}
+
+#[test]
+fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
+    let world = world();
+    security_officer(&world);
+    world.write("team.toml", &format!("{PROFILE}\n[escrow]\nto = [\"security.asc\"]\n"));
+    let arguments =
+        ["card", "provision", "team.toml", "--no-input", "--pin-fd", "0", "--erase", support::SERIAL];
+    let mut killed = 0;
+    for step in [
+        "tries:",
+        "PIN derivation",
+        "new admin PIN",
+        "new user PIN",
+        "new resetting code",
+        "signature slot:",
+        "signature key: make",
+        "signature key: write",
+        "decryption key: make",
+        "holder's login",
+        "signature key: touch",
+        "authentication key: have the token attest",
+        "touch token",
+    ] {
+        let running = Running::start(&mut world.touchgate(arguments), Some(NEW_PIN));
+        // The step may have been done by the run that was killed at the one before.
+        let seen = |text: &str| running.stderr().contains(text);
+        wait_until(step, || seen(step) || seen("touch token") || seen("error:"));
+        if running.stderr().contains(step) {
+            signal("KILL", running.id());
+            killed += 1;
+        }
+        let ended = running.finish();
+        assert!(ended.code == 137 || ended.code == 0, "{step}: {ended:?}");
+    }
+    let done = run_with(&mut world.touchgate(arguments), NEW_PIN).succeeded();
+    println!("killed {killed} times; {}", done.out);
+    assert!(killed >= 5, "{killed}");
+    provision(&world, &["--check"]).exits(0);
+
+    let place = world.home.work().join("tokens/12345678");
+    let escrow = fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "asc"))
+        .unwrap();
+    let opened = run(&mut world.gpg(&["--decrypt", escrow.to_str().unwrap()])).succeeded().out;
+    let secret = |name: &str| {
+        let line = opened.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = ")).unwrap();
+        line.trim_matches('"').to_owned()
+    };
+    ykman(&world, &["keys", "set-touch", "aut", "on", "--force", "--admin-pin", &secret("admin_pin")])
+        .succeeded();
+    let unblock = ["access", "unblock-pin", "--reset-code", &secret("resetting_code"), "--new-pin", "314159"];
+    ykman(&world, &unblock).succeeded();
+    assert!(!place.join("pending.json").exists());
 }

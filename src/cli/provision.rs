@@ -114,13 +114,14 @@ pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
 
 /// Whether this run will have something to tell.
 fn will_tell(profile: &Profile, survey: &Survey) -> bool {
+    let (user, others) = (profile.pin.user == UserPin::Random, profile.escrow.to.is_empty());
     let made = |step: &Step| match step {
-        Step::UserPin => profile.pin.user == UserPin::Random,
-        Step::AdminPin | Step::ResettingCode(true) => profile.escrow.to.is_empty(),
+        Step::UserPin => user,
+        Step::AdminPin | Step::ResettingCode(true) => others,
         _ => false,
     };
     // An earlier run may have made something that nobody was told.
-    survey.resumes || survey.plan.has(made)
+    survey.plan.has(made) || survey.resumes && (user || others)
 }
 
 fn profile(arguments: &Arguments) -> Result<Profile, Failure> {
