@@ -9,8 +9,6 @@ UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 
 # What the tests talk to, by Debian package.
 PACKAGES = gcc g++ libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
-	bash man-db opensc openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev
-PACKAGES = gcc libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
 	bash man-db opensc pcsc-tools openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev \
 	libdbus-1-dev dbus-daemon dbus-bin dunst xvfb
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
@@ -47,12 +45,11 @@ test: packages clients lint unit fuzz
 unit:
 	@mkdir -p $$(dirname $(RESULTS))
 	@bash -o pipefail -c 'CARGO_TERM_COLOR=never $(CARGO) test --workspace 2>&1 | tee $(RESULTS)'
+	$(CARGO) test $(DESKTOP) --test cli_notice
 
 # Writes the tables from the last `make unit`.
 table:
 	@$(TABLE) write $(RESULTS)
-	$(CARGO) test --workspace
-	$(CARGO) test $(DESKTOP) --test cli_notice
 
 lint: packages
 	$(CARGO) fmt --all --check
