@@ -81,10 +81,11 @@ impl Assuan {
         self.answer()
     }
 
-    /// Sends a last command without waiting for its end.
-    pub(crate) fn leave_with(&mut self, line: &str) {
+    /// Sends a last command and waits until it is done, but no longer than `patience`.
+    pub(crate) fn leave_with(&mut self, line: &str, patience: Duration) {
         // Nobody is left to be told of an error: without a connection there is nothing to give back.
-        drop(self.stream.write_all(format!("{line}\n").as_bytes()));
+        drop(self.stream.set_read_timeout(Some(patience)));
+        drop(self.command(line));
     }
 
     fn answer(&mut self) -> Result<Answer, AssuanError> {
@@ -201,6 +202,29 @@ mod tests {
         let answer = Assuan::connect(&path).and_then(|mut agent| agent.command("SCD APDU 00"));
         agent.join().unwrap();
         answer
+    }
+
+    #[test]
+    fn the_last_command_is_over_before_the_connection_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("S");
+        let listener = UnixListener::bind(&path).unwrap();
+        let agent = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"OK\n").unwrap();
+            let mut line = String::new();
+            std::io::BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+            // Somebody who does not wait for the answer has closed the connection by now.
+            stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            let left_early = matches!(stream.read(&mut [0]), Ok(0));
+            // Who left does not get it.
+            let _ = stream.write_all(b"OK\n");
+            (line, left_early)
+        });
+        let mut connection = Assuan::connect(&path).unwrap();
+        connection.leave_with("SCD RESET", READ_TIME);
+        drop(connection);
+        assert_eq!(agent.join().unwrap(), ("SCD RESET\n".to_owned(), false));
     }
 
     #[test]

@@ -33,6 +33,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const ARE_YOU_THERE: &str = "SCD APDU 00CA004F00";
 /// What a failed exchange says of a card that is gone.
 const REMOVED: &str = "the card was removed";
+/// How long the reset at the end may take: scdaemon answers it after a second.
+const RESET_TIME: Duration = Duration::from_secs(10);
 /// INS of the command that carries a PIN.
 const VERIFY: u8 = 0x20;
 /// The answer of a `gpgconf` that is one path; more is not an answer.
@@ -170,12 +172,13 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Unlocked first, or gpg's next command would be refused as long as the reset lasts. The reset
-        // takes scdaemon a second; once sent it needs neither our waiting nor our being there. Nobody is
-        // left to be told of an error.
+        // Unlocked first, or gpg's commands meanwhile would be refused as locked. scdaemon resets the card
+        // at once, then closes the reader in its main loop and gives that a second before it
+        // answers (GnuPG 2.2.40, scd/app.c, app_reset). In that second its other clients are told "No such
+        // device": ours, who use gpg next, shall not be. Nobody is left to be told of an error.
         drop(self.agent.command("SCD UNLOCK"));
         if self.presented {
-            self.agent.leave_with("SCD RESET");
+            self.agent.leave_with("SCD RESET", RESET_TIME);
         }
     }
 }
