@@ -22,8 +22,9 @@
 //! ```
 //!
 //! `MACHINE` in a command is a folder with the files of a machine that has a YubiKey, for `doctor --root`.
-//! What differs from run to run stands as a word in capitals. After each command gpg must see the card at
-//! its first attempt, and what `run` was given to run has run only if the code is 0.
+//! What differs from run to run stands as a word in capitals. After each command, as soon as the card has
+//! answered what was sent to it, gpg must see the card at its first attempt; and what `run` was given to run has
+//! run only if the code is 0.
 //!
 //! `TRANSCRIPT=name` runs those whose name contains it; `TRANSCRIPT_WRITE=1` writes what came of the
 //! commands into the files, to be read before it is committed.
@@ -226,6 +227,9 @@ impl Case {
         }
         if self.at_touch.as_deref() == Some("pull") || self.given.iter().any(|g| g == "the reader is empty") {
             world.tell("insert");
+        }
+        if matches!(self.at_touch.as_deref(), Some("interrupt" | "Ctrl-C")) {
+            world.wait_until_card_is_free();
         }
         world.assert_gpg_works();
         self.written(&world, line, ran, screen)

@@ -2,7 +2,8 @@
 //!
 //! An exchange with a card cannot be interrupted, and one that waits for a touch lasts 15 s. So the
 //! exchange runs in a thread of its own. When the caller cancels or the time is over, that thread is
-//! left to itself: the card is freed when its exchange ends or the process does.
+//! left to itself: the card is freed when its exchange ends. The end of the process does not hasten that:
+//! pcscd waits for the card all the same, then resets it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

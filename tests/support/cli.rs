@@ -225,6 +225,23 @@ impl World {
         self.home.work().join(name).exists()
     }
 
+    /// Waits until the card can be had alone, as gpg wants it: after a program that ended in the middle of an exchange.
+    ///
+    /// pcscd serves a client that has gone until the card answers. Then (pcsc-lite 1.9.9, seen in its log) it gives
+    /// up that client's transaction before it disconnects it, which takes as long as a reset. Who waited for the end
+    /// of the transaction looks once and may look in between: gpg is refused then, and calls that "No such device".
+    pub fn wait_until_card_is_free(&self) {
+        need(&["opensc-tool"]);
+        let settings = self.home.join("opensc.conf");
+        fs::write(&settings, "app default { reader_driver pcsc { connect_exclusive = true; } }").unwrap();
+        wait_until("the card can be had alone", || {
+            // A command, for it connects to none without.
+            let mut tool = self.command("opensc-tool");
+            tool.args(["--reader=0", "--send-apdu=00A4040006D27600012401"]);
+            run(tool.env("OPENSC_CONF", &settings)).code == 0
+        });
+    }
+
     /// gpg sees the card, now and at the first attempt.
     pub fn assert_gpg_works(&self) {
         let status = run(&mut self.gpg(&["--card-status"])).succeeded();
