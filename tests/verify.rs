@@ -33,12 +33,13 @@ use std::fs;
 use std::sync::LazyLock;
 
 use case::{Case, cases, codes, fixtures};
+use sequoia_openpgp::Fingerprint;
 use touchgate::challenge::{Challenge, RequestId};
 use touchgate::response::Response;
 use touchgate::statement::{Decision, Statement};
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
-use touchgate::verify::{Ledger, OpenRequests, Verified, alone, response};
+use touchgate::verify::{Counter, Entry, Ledger, OpenRequests, Recorded, Verified, alone, response};
 
 /// A store that is there and cannot write.
 struct FullDisk(OpenRequests);
@@ -48,7 +49,11 @@ impl Ledger for FullDisk {
         self.0.issued(request)
     }
 
-    fn record(&mut self, _: &RequestId, _: &str, _: &Decision) -> Result<bool, String> {
+    fn counter(&self, key: &Fingerprint) -> Result<Option<Counter>, String> {
+        self.0.counter(key)
+    }
+
+    fn record(&mut self, _: &Entry<'_>) -> Result<Recorded, String> {
         Err("no space left on device".into())
     }
 }

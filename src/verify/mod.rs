@@ -1,5 +1,6 @@
 //! Judges a response: one function, one order, the first failure is the answer.
 
+mod counter;
 mod key;
 mod packet;
 mod rejection;
@@ -19,6 +20,7 @@ use crate::trust::quorum::may_fill;
 use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
+pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
 pub use key::{KeyError, SigningKey};
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
 pub use rejection::Rejection;
@@ -27,6 +29,10 @@ pub use tier::{NotAttested, Tier, tier};
 /// How far a signature's own time may lie outside the time in which it can have been made:
 /// clocks of approvers' machines, which nobody sets for us.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// How often an answer is judged against a counter that others change meanwhile: each time another answer by the same
+/// key was recorded, which takes a signature by the same token.
+const MAX_OVERTAKEN: usize = 16;
 
 /// Who answered what, and with which key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub struct Answer {
     tier: Tier,
     signed_at: UnixTime,
     response: Response,
+    counter: Option<Counted>,
 }
 
 impl Answer {
@@ -80,6 +87,11 @@ impl Answer {
     /// The bytes that it was made of.
     pub fn response(&self) -> &Response {
         &self.response
+    }
+
+    /// What the counter says that came with it, if one did.
+    pub fn counter(&self) -> Option<&Counted> {
+        self.counter.as_ref()
     }
 }
 
@@ -142,16 +154,51 @@ impl Unchecked {
     }
 }
 
-/// What a verifier remembers: the requests that are open, and who has answered them.
+/// What is recorded of an answer: all of it or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// What was answered.
+    pub request: &'a RequestId,
+    /// By whom.
+    pub person: &'a str,
+    /// How.
+    pub decision: &'a Decision,
+    /// With which key.
+    pub key: &'a Fingerprint,
+    /// What the ledger knew of the key's counter when this was judged.
+    pub before: Option<Counter>,
+    /// What it knows from now on.
+    pub after: Option<Counter>,
+}
+
+/// What came of recording an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Nothing was recorded: this person gave this decision on this request before.
+    Again,
+    /// Nothing was recorded: what is known of the key's counter is not `before` any more. Judge that again.
+    Overtaken,
+    /// It was recorded, and so was the counter.
+    Yes,
+}
+
+/// What a verifier remembers: the requests that are open, who has answered them, and how often keys have signed.
 pub trait Ledger {
     /// The challenge as it was issued, if it is open here.
     fn issued(&self, request: &RequestId) -> Option<Challenge>;
 
-    /// Records an answer, atomically. False if this person gave this decision on this request before.
+    /// What is known of this key's counter; nothing, as long as no answer by it came with one.
+    ///
+    /// # Errors
+    /// Why it could not be looked up; the answer then does not count.
+    fn counter(&self, key: &Fingerprint) -> Result<Option<Counter>, String>;
+
+    /// Records an answer and the counter of its key, atomically. Whether the answer was given before is seen to
+    /// first, then whether the counter is as the entry has it.
     ///
     /// # Errors
     /// Why it could not be recorded; the answer then does not count.
-    fn record(&mut self, request: &RequestId, person: &str, decision: &Decision) -> Result<bool, String>;
+    fn record(&mut self, entry: &Entry<'_>) -> Result<Recorded, String>;
 }
 
 /// The memory of one process, for requests that end with it.
@@ -159,6 +206,7 @@ pub trait Ledger {
 pub struct OpenRequests {
     issued: BTreeMap<RequestId, Challenge>,
     answers: BTreeSet<(RequestId, String, &'static str)>,
+    counters: BTreeMap<Fingerprint, Counter>,
 }
 
 impl OpenRequests {
@@ -173,8 +221,21 @@ impl Ledger for OpenRequests {
         self.issued.get(request).cloned()
     }
 
-    fn record(&mut self, request: &RequestId, person: &str, decision: &Decision) -> Result<bool, String> {
-        Ok(self.answers.insert((*request, person.to_owned(), decision.word())))
+    fn counter(&self, key: &Fingerprint) -> Result<Option<Counter>, String> {
+        Ok(self.counters.get(key).copied())
+    }
+
+    fn record(&mut self, entry: &Entry<'_>) -> Result<Recorded, String> {
+        let answer = (*entry.request, entry.person.to_owned(), entry.decision.word());
+        if self.answers.contains(&answer) {
+            return Ok(Recorded::Again);
+        }
+        if self.counters.get(entry.key).copied() != entry.before {
+            return Ok(Recorded::Overtaken);
+        }
+        self.answers.insert(answer);
+        self.counters.extend(entry.after.map(|after| (entry.key.clone(), after)));
+        Ok(Recorded::Yes)
     }
 }
 
@@ -191,16 +252,65 @@ pub fn response(
     ledger: &mut dyn Ledger,
     now: UnixTime,
 ) -> Result<Verified, Rejection> {
-    let answer = judge(response, trust, Some(ledger), now)?;
-    match ledger.record(&answer.challenge.id, &answer.person, &answer.decision) {
-        Ok(true) => {}
-        Ok(false) => return Err(Rejection::Replayed { person: answer.person }),
-        Err(reason) => return Err(Rejection::Unrecorded { reason }),
+    settle(response, None, trust, ledger, now)
+}
+
+/// The same of a response that came with an attestation of its key's counter, made after it was signed. That is
+/// judged after the person and before anything is recorded; [`Answer::counter`] has what it says.
+///
+/// # Errors
+/// The first check that failed.
+pub fn response_with_counter(
+    response: &Response,
+    presented: &Presented,
+    trust: &Trust,
+    ledger: &mut dyn Ledger,
+    now: UnixTime,
+) -> Result<Verified, Rejection> {
+    settle(response, Some(presented), trust, ledger, now)
+}
+
+fn settle(
+    response: &Response,
+    presented: Option<&Presented>,
+    trust: &Trust,
+    ledger: &mut dyn Ledger,
+    now: UnixTime,
+) -> Result<Verified, Rejection> {
+    let mut answer = judge(response, trust, Some(ledger), now)?;
+    let believed = match presented {
+        None => None,
+        Some(presented) => Some(counter::believe(presented, counter::holder(trust, &answer.key)?, now)?),
+    };
+    for _ in 0..MAX_OVERTAKEN {
+        let unrecorded = |reason| Rejection::Unrecorded { reason };
+        let before = ledger.counter(&answer.key).map_err(unrecorded)?;
+        let mut after = before.map(Counter::answered);
+        if let Some(believed) = &believed {
+            let (counted, counter) = believed.compare(before, answer.signed_at)?;
+            (answer.counter, after) = (Some(counted), Some(counter));
+        }
+        let entry = Entry {
+            request: &answer.challenge.id,
+            person: &answer.person,
+            decision: &answer.decision,
+            key: &answer.key,
+            before,
+            after,
+        };
+        match ledger.record(&entry).map_err(unrecorded)? {
+            Recorded::Again => return Err(Rejection::Replayed { person: answer.person }),
+            Recorded::Overtaken => {}
+            Recorded::Yes => {
+                return Ok(match answer.decision {
+                    Decision::Approve => Verified::Approved(Approval(answer)),
+                    Decision::Refuse { .. } => Verified::Refused(Refusal(answer)),
+                });
+            }
+        }
     }
-    Ok(match answer.decision {
-        Decision::Approve => Verified::Approved(Approval(answer)),
-        Decision::Refuse { .. } => Verified::Refused(Refusal(answer)),
-    })
+    let reason = "the counter of its key was changed by others each time".to_owned();
+    Err(Rejection::Unrecorded { reason })
 }
 
 /// Judges `response` anywhere and at any time, by `trust` and the response alone.
@@ -213,7 +323,7 @@ pub fn alone(response: &Response, trust: &Trust, now: UnixTime) -> Result<Answer
     judge(response, trust, None, now)
 }
 
-/// Every check but the last, which records.
+/// Every check but those of the counter and the last, which records.
 fn judge(
     response: &Response,
     trust: &Trust,
@@ -263,6 +373,7 @@ fn judge(
         tier,
         signed_at: shaped.created,
         response: response.clone(),
+        counter: None,
     })
 }
 

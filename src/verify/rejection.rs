@@ -6,7 +6,7 @@ use crate::challenge::TrustVersion;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
 use crate::unix_time::UnixTime;
-use crate::verify::{NotAttested, Tier};
+use crate::verify::{CounterError, NotAttested, Tier};
 
 /// The first check that a response failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum Rejection {
     /// A message in the cleartext signature framework.
     #[error("a cleartext-signed message, not a detached signature over the statement")]
     CleartextForm,
+    /// The counter that came with the response is not its, or did not go forward.
+    #[error(transparent)]
+    Counter(#[from] CounterError),
     /// The signature says that it was made long before or after the statement was open.
     #[error("the signature was made at {created}, outside {from} to {to}")]
     CreationTime {
@@ -241,6 +244,7 @@ impl Rejection {
             Self::CertificateInvalid { .. } => "certificate-invalid",
             Self::CertificateRevoked => "certificate-revoked",
             Self::CleartextForm => "cleartext-form",
+            Self::Counter(error) => error.code(),
             Self::CreationTime { .. } => "creation-time",
             Self::CriticalSubpacket { .. } => "critical-subpacket",
             Self::DuplicateSubpacket { .. } => "duplicate-subpacket",

@@ -55,6 +55,16 @@ impl Anchor {
         };
         YubicoRoot::ALL.map(anchor).to_vec()
     }
+
+    /// Yubico's, and after them `configured` ones: configuring one of Yubico's makes it no weaker.
+    pub(crate) fn with(configured: &[ConfiguredRoot]) -> Vec<Self> {
+        let own = configured.iter().map(|root| Self {
+            root: Root::Configured { name: root.name.clone() },
+            anchor: root.anchor.clone(),
+            path_length: None,
+        });
+        Self::yubico().into_iter().chain(own).collect()
+    }
 }
 
 /// What certificates of attestations are signed with: RSA in Yubico's, also ECDSA where an owner replaced the
@@ -84,14 +94,7 @@ pub fn verify(
     configured: &[ConfiguredRoot],
     time: UnixTime,
 ) -> Result<Attestation, AttestationError> {
-    let own = configured.iter().map(|root| Anchor {
-        root: Root::Configured { name: root.name.clone() },
-        anchor: root.anchor.clone(),
-        path_length: None,
-    });
-    // Yubico's come first: configuring one of them makes it no weaker.
-    let anchors: Vec<Anchor> = Anchor::yubico().into_iter().chain(own).collect();
-    verify_under(attestation, others, &anchors, time)
+    verify_under(attestation, others, &Anchor::with(configured), time)
 }
 
 /// [`verify`] with every root named.
