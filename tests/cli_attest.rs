@@ -111,6 +111,28 @@ fn the_certificates_may_come_from_anywhere() {
     attest(&home, &one_by_one).succeeded();
 }
 
+/// What lies beside the configuration needs no naming, and is no more trusted for it.
+#[test]
+fn intermediates_lie_beside_the_configuration() {
+    let home = home();
+    let bare = ["--verify", "good.pem", "--root", "root.pem"];
+    assert_eq!(attest(&home, &[&["--json"], &bare[..]].concat()).exits(3).json()["code"], "unknown-issuer");
+    let folder = home.config().join("attestation.intermediates");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["0.pem", "1.pem"] {
+        fs::copy(home.work().join("intermediates").join(name), folder.join(name)).unwrap();
+    }
+    attest(&home, &bare).succeeded();
+    // The root among them makes it none.
+    fs::copy(home.work().join("root.pem"), folder.join("root.pem")).unwrap();
+    let object = attest(&home, &["--json", "--verify", "good.pem"]).exits(3).json();
+    assert_eq!(object["code"], "unknown-issuer");
+    // What is no certificate is named, not passed over.
+    fs::write(folder.join("README"), "see Yubico\n").unwrap();
+    let ran = attest(&home, &bare).exits(1);
+    assert!(ran.err.contains("attestation.intermediates/README: no certificate in it"), "{ran:?}");
+}
+
 #[test]
 fn a_no_is_a_clear_no_with_its_reason() {
     let home = home();

@@ -29,7 +29,36 @@ pub struct Attested {
     pub device: Vec<u8>,
 }
 
+/// A key that the token can attest, as far as it says before anybody is asked. Only [`Token::attestable`] makes one.
+#[derive(Clone, Debug)]
+pub struct Attestable {
+    slot: KeySlot,
+    device: Vec<u8>,
+}
+
+impl Attestable {
+    /// Where the key is.
+    pub fn slot(&self) -> KeySlot {
+        self.slot
+    }
+}
+
 impl Token {
+    /// Whether the key in `slot` can be attested, and nothing worth keeping is lost by it: five APDUs, no PIN.
+    ///
+    /// # Errors
+    /// [`CardError::NotAttested`] without attestation certificate; [`CardError::CertificateInTheWay`] unless `overwrite`.
+    pub fn attestable(
+        &self,
+        slot: KeySlot,
+        overwrite: bool,
+        patience: &Patience,
+    ) -> Result<Attestable, CardError> {
+        let token = self.clone();
+        let device = watch::run_quietly(patience, move || prepare(&token, slot, overwrite))?;
+        Ok(Attestable { slot, device })
+    }
+
     /// Has the token attest the key in `slot`. What stood in the slot's certificate object is lost; anything but an
     /// earlier attestation only if `overwrite`.
     ///
@@ -49,8 +78,21 @@ impl Token {
         attendant: &mut dyn Attendant,
         patience: &Patience,
     ) -> Result<Attested, CardError> {
-        let token = self.clone();
-        let device = watch::run_quietly(patience, move || prepare(&token, slot, overwrite))?;
+        let attestable = self.attestable(slot, overwrite, patience)?;
+        self.attest_now(attestable, attendant, patience)
+    }
+
+    /// The part of [`Token::attest`] after it was found that nothing is in the way: seven APDUs.
+    ///
+    /// # Errors
+    /// As for a signature, and [`CardError::NotAttested`] where the slot or the key's origin does not allow it.
+    pub fn attest_now(
+        &mut self,
+        attestable: Attestable,
+        attendant: &mut dyn Attendant,
+        patience: &Patience,
+    ) -> Result<Attested, CardError> {
+        let Attestable { slot, device } = attestable;
         let need = need(self.info().attestation_touch);
         let mut refused = None;
         let mut secret = ask(self.info(), attendant, &mut refused)?;

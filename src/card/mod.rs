@@ -42,7 +42,7 @@ pub mod touch;
 pub mod usb;
 mod watch;
 
-pub use attest::Attested;
+pub use attest::{Attestable, Attested};
 #[cfg(all(feature = "pcsc", feature = "cli"))]
 pub(crate) use contention::{clients as pcscd_clients, pcscd_socket};
 pub use error::{CardError, Doing, Holder, Process};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::card::KeptPin;
 use crate::challenge::{Audience, Challenge};
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::work::{self, Desk};
@@ -115,7 +116,7 @@ fn decide(
     }
     let cert = work::certificate(token.info(), chosen.as_ref().map(|chosen| &chosen.trust), given)?;
     work::show_statement(&desk, &statement);
-    work::sign(&mut desk, &mut token, &cert, &statement)
+    work::sign(&mut desk, &mut token, &cert, &statement, &mut KeptPin::default())
 }
 
 /// What the client refuses to show for signing: what has expired, and what is for somebody else.

@@ -1,6 +1,5 @@
 //! `card attest`: judge attestations from files, or have the token make one.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::card::attestation::{
-    self, Attestation, AttestationError, ConfiguredRoot, MAX_CERTIFICATES, MAX_FILE, Root, Shortfall,
-    Statement, read_certificates, write_pem,
+    self, Attestation, AttestationError, MAX_FILE, Root, Shortfall, Statement, read_certificates,
 };
 use crate::card::{KeptPin, KeySlot, Patience, Token};
+use crate::cli::authorities::{self, Authorities};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, place, read_input};
@@ -102,15 +101,9 @@ fn make(common: &Common, arguments: &Arguments, known: &Known) -> Outcome {
     }
     let made =
         work::attest(&mut desk, &mut token, slot, arguments.overwrite, &mut KeptPin::default(), &patience)?;
-    let others = [vec![made.device.clone()], known.intermediates.clone()].concat();
-    let judged = attestation::verify(&made.attestation, &others, &known.roots, UnixTime::now());
-    // What is believed stands by itself: with the intermediates that it needs.
-    let chain = judged.as_ref().map_or_else(
-        |_| vec![made.attestation.clone(), made.device.clone()],
-        |attestation| attestation.chain().to_vec(),
-    );
-    let pem: String = chain.iter().map(|certificate| write_pem(certificate)).collect();
-    place::write_new(&path, pem.as_bytes()).map_err(|error| place::unwritable(&path, &error))?;
+    let judged = known.authorities.judge(&made);
+    place::write_new(&path, authorities::to_file(&made, judged.as_ref().ok()).as_bytes())
+        .map_err(|error| place::unwritable(&path, &error))?;
     let name = path.display().to_string();
     let outcome = judged.map_err(|error| rejected(&error, &name)).and_then(|judged| {
         same_token(&judged, slot, &token, &patience).map_err(|failure| failure.hint(STALE))?;
@@ -154,31 +147,14 @@ fn same_token(
 
 /// What stands beside an attestation.
 struct Known {
-    intermediates: Vec<Vec<u8>>,
-    roots: Vec<ConfiguredRoot>,
+    authorities: Authorities,
     chain_only: bool,
 }
 
 impl Known {
     fn read(arguments: &Arguments) -> Result<Self, Failure> {
-        let mut intermediates = Vec::new();
-        for path in &arguments.intermediates {
-            for file in files(path)? {
-                intermediates.extend(read_file(&file)?);
-                if intermediates.len() > MAX_CERTIFICATES {
-                    let error = AttestationError::TooManyCertificates { most: MAX_CERTIFICATES };
-                    return Err(bad_file(&file, &error));
-                }
-            }
-        }
-        let mut roots = Vec::new();
-        for path in &arguments.root {
-            for certificate in read_file(path)? {
-                let name = path.display().to_string();
-                roots.push(ConfiguredRoot::new(name, &certificate).map_err(|error| bad_file(path, &error))?);
-            }
-        }
-        Ok(Self { intermediates, roots, chain_only: arguments.chain_only })
+        let authorities = Authorities::read(&arguments.intermediates, &arguments.root)?;
+        Ok(Self { authorities, chain_only: arguments.chain_only })
     }
 
     fn judge_file(&self, path: &Path, name: &str) -> Outcome {
@@ -188,8 +164,8 @@ impl Known {
         }
         let mut certificates = read_certificates(&bytes).map_err(|error| rejected(&error, name))?.into_iter();
         let attestation = certificates.next().unwrap_or_default();
-        let others: Vec<Vec<u8>> = certificates.chain(self.intermediates.clone()).collect();
-        let judged = attestation::verify(&attestation, &others, &self.roots, UnixTime::now());
+        let others: Vec<Vec<u8>> = certificates.chain(self.authorities.intermediates.clone()).collect();
+        let judged = attestation::verify(&attestation, &others, &self.authorities.roots, UnixTime::now());
         let judged = judged.map_err(|error| rejected(&error, name))?;
         self.weigh(&judged, name).map(|report| report.with("file", name))
     }
@@ -216,39 +192,6 @@ impl Known {
         report.fields.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
         Ok(report)
     }
-}
-
-/// A file, or every file in a directory, by name.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let unreadable = |error| place::unreadable(path, &error);
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?.path();
-        if entry.is_file() {
-            found.push(entry);
-        }
-        if found.len() > MAX_CERTIFICATES {
-            let error = AttestationError::TooManyCertificates { most: MAX_CERTIFICATES };
-            return Err(bad_file(path, &error));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn read_file(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let bytes =
-        place::read_bounded(path, MAX_FILE as u64).map_err(|error| place::unreadable(path, &error))?;
-    read_certificates(&bytes).map_err(|error| bad_file(path, &error))
-}
-
-/// Something wrong with what was given beside the attestation.
-fn bad_file(path: &Path, error: &AttestationError) -> Failure {
-    Failure::failed(error.code(), format!("{}: {error}", path.display()))
-        .hint("give certificates, in PEM or DER")
 }
 
 fn rejected(error: &AttestationError, name: &str) -> Failure {

@@ -3,6 +3,7 @@
 mod approve;
 mod ask;
 mod attest;
+mod authorities;
 mod card;
 mod certify;
 mod commit;

@@ -41,6 +41,12 @@ pub(super) fn personal() -> Result<PathBuf, Failure> {
     Ok(home.ok_or_else(missing)?.join(".config/touchgate"))
 }
 
+/// What stands under this name in the person's configuration and in the machine's.
+pub(super) fn configured(name: &str) -> Vec<PathBuf> {
+    let places = personal().ok().into_iter().chain([PathBuf::from(SYSTEM)]);
+    places.map(|place| place.join(name)).filter(|path| exists(path)).collect()
+}
+
 /// Loads trust: the directory that was named, else the person's, else the machine's. Every pin that is
 /// set binds, whatever was named.
 ///

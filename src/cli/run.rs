@@ -13,7 +13,7 @@ use clap::Args;
 use rustix::fs::{Access, access};
 use serde_json::Value;
 
-use crate::card::CardError;
+use crate::card::{CardError, KeptPin};
 use crate::challenge::Challenge;
 use crate::cli::commit::{self, Checkout};
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
@@ -109,7 +109,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let statement = challenge.clone().decided(Decision::Approve);
     show_digested(&desk, arguments, &challenge);
     work::show_statement(&desk, &statement);
-    let response = work::sign(&mut desk, &mut token, &cert, &statement)?;
+    let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut KeptPin::default())?;
     let code = challenge.id.short_code();
     let verified = verify::response(&response, &chosen.trust, &mut requests, UnixTime::now());
     let approval = match verified.map_err(|rejection| failure::rejected(&rejection, &code))? {

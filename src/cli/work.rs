@@ -11,8 +11,8 @@ use sequoia_openpgp::Cert;
 use crate::card::KeySlot;
 use crate::card::select;
 use crate::card::{
-    Attendant, Attested, CardError, CardSigner, Doing, KeptPin, Patience, PinEntry, PinRequest, Route, Token,
-    TokenInfo, TouchNeed, Waiting,
+    Attendant, Attestable, Attested, CardError, CardSigner, Doing, KeptPin, Patience, PinEntry, PinRequest,
+    Route, Token, TokenInfo, TouchNeed, Waiting,
 };
 use crate::cli::Common;
 use crate::cli::pin::{self, PinSource, Shown};
@@ -174,6 +174,7 @@ pub(super) fn sign(
     token: &mut Token,
     cert: &Cert,
     statement: &Statement,
+    kept: &mut KeptPin,
 ) -> Result<Response, Failure> {
     let patience = desk.patience(statement.challenge.expires);
     let ident = token.info().ident;
@@ -186,8 +187,11 @@ pub(super) fn sign(
     {
         person.asked = asked(&statement.challenge);
     }
-    let mut signer = CardSigner::new(token, key, &mut person, patience)?;
+    let mut attendant = kept.with(&mut person);
+    let mut signer = CardSigner::new(token, key, &mut attendant, patience)?;
     let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now());
+    drop(signer);
+    drop(attendant);
     person.stop_waiting();
     let signature = signature?;
     Ok(Response { statement: text.into_bytes(), signature })
@@ -205,10 +209,26 @@ pub(super) fn attest(
     kept: &mut KeptPin,
     patience: &Patience,
 ) -> Result<Attested, CardError> {
+    let attestable = token.attestable(slot, overwrite, patience)?;
+    attest_now(desk, token, attestable, kept, patience)
+}
+
+/// The same after it was found that nothing is in the way.
+///
+/// # Errors
+/// Every outcome of the card.
+pub(super) fn attest_now(
+    desk: &mut Desk,
+    token: &mut Token,
+    attestable: Attestable,
+    kept: &mut KeptPin,
+    patience: &Patience,
+) -> Result<Attested, CardError> {
+    let slot = attestable.slot();
     let what = format!("attest its {slot} key");
     let text = format!("token {} attests its {slot} key; nothing is signed\n", token.info().ident);
     let mut person = AtDesk::new(desk, what, text);
-    let attested = token.attest(slot, overwrite, &mut kept.with(&mut person), patience);
+    let attested = token.attest_now(attestable, &mut kept.with(&mut person), patience);
     person.stop_waiting();
     attested
 }
