@@ -62,6 +62,11 @@ impl Exchange {
 
 /// The commands of a cold `approve`, by pcscd's own log.
 fn cold(options: &str) -> Vec<Exchange> {
+    cold_with(options, &[])
+}
+
+/// The same with options of its own.
+fn cold_with(options: &str, more: &[&str]) -> Vec<Exchange> {
     let mut log = Default::default();
     let world = World::with(options, |home, builder| {
         log = home.join("pcscd.log");
@@ -71,7 +76,7 @@ fn cold(options: &str) -> Vec<Exchange> {
     let request = world.request();
     let before = exchanges(&fs::read_to_string(&log).unwrap()).len();
     let by_card: usize = world.tell("trace count").parse().unwrap();
-    world.approve(&[&request]).succeeded();
+    world.approve(&[&[request.as_str()], more].concat()).succeeded();
     let by_card = world.tell("trace count").parse::<usize>().unwrap() - by_card;
     let text = fs::read_to_string(&log).unwrap();
     let mut all = exchanges(&text);
@@ -104,6 +109,18 @@ fn a_cold_approval_takes_six_commands() {
         &exchanges,
     );
     assert!(exchanges.len() <= MOST);
+}
+
+/// What docs/attestation.md says that `--with-counter` costs: five before the signature, seven after it.
+#[test]
+fn a_counter_takes_twelve_more() {
+    let exchanges = cold_with("--touch=now", &["--with-counter"]);
+    assert_transcript(
+        "approve-with-counter.apdus",
+        "A cold `touchgate approve --with-counter` on a YubiKey, as pcscd logs it.",
+        &exchanges,
+    );
+    assert_eq!(exchanges.len(), MOST + 12);
 }
 
 #[test]

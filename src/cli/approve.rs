@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::card::KeptPin;
+use crate::card::{KeptPin, Token};
 use crate::challenge::{Audience, Challenge};
+use crate::cli::authorities::Authorities;
+use crate::cli::counter::{self, Planned};
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, place, read_input};
@@ -19,7 +21,8 @@ use crate::unix_time::UnixTime;
 const EXAMPLE: &str = "\
 Example:
   touchgate approve HJ5C9.request                 writes HJ5C9.approval
-  touchgate approve HJ5C9.request --detached ok   writes ok and ok.asc: `gpg --verify ok.asc ok`";
+  touchgate approve HJ5C9.request --detached ok   writes ok and ok.asc: `gpg --verify ok.asc ok`
+  touchgate approve HJ5C9.request --with-counter  also HJ5C9.counter.pem, for `verify --counter`";
 
 // Arguments of `approve`.
 #[derive(Args, Debug)]
@@ -30,6 +33,9 @@ pub(super) struct Arguments {
     /// Write NAME and NAME.asc, as OpenPGP tools like them, instead of CODE.approval
     #[arg(long, value_name = "NAME")]
     detached: Option<PathBuf>,
+    /// Have the token attest its signature counter afterwards, into CODE.counter.pem
+    #[arg(long)]
+    with_counter: bool,
 }
 
 // Arguments of `refuse`.
@@ -67,12 +73,40 @@ pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
         Some(name) => place::check_free(&[name, &beside(name)])?,
         None => source.check_free(&challenge, "approval")?,
     }
-    let response = decide(common, &arguments.signing, challenge.clone(), Decision::Approve)?;
+    let mut counter_path = None;
+    if arguments.with_counter {
+        let place = arguments.detached.clone().or_else(|| source.place(&challenge));
+        let path = counter::beside(&place.ok_or_else(|| {
+            Failure::usage(
+                "the counter goes into a file of its own, and the request came without a place for it",
+            )
+            .hint("name one: --detached NAME")
+        })?);
+        place::check_free(&[&path])?;
+        counter_path = Some(path);
+    }
+    let mut decided =
+        decide(common, &arguments.signing, challenge.clone(), Decision::Approve, arguments.with_counter)?;
     let written = match &arguments.detached {
-        Some(name) => write_detached(name, &response)?,
-        None => write_answer(&source, &challenge, "approval", &response)?,
+        Some(name) => write_detached(name, &decided.response)?,
+        None => write_answer(&source, &challenge, "approval", &decided.response)?,
     };
-    Ok(told(Verdict::Approved, "approved", &challenge, written))
+    let Some(path) = counter_path else {
+        return Ok(told(Verdict::Approved, "approved", &challenge, written));
+    };
+    // The approval lies there by now, and counts without its counter.
+    let counted = decided.count(&challenge, &path);
+    counted.map(|()| {
+        let report = told(Verdict::Approved, "approved", &challenge, written.clone());
+        let name = path.display().to_string();
+        Report { text: format!("{}, its counter to {name}", report.text), ..report }.with("counter", name)
+    }).map_err(|failure| {
+        let file = written.map(|path| path.display().to_string()).unwrap_or_default();
+        failure.fact("written", file.clone()).with("file", file).hint(format!(
+            "the approval counts as it is; before you sign anything else, `touchgate card attest --out {}` makes its counter",
+            path.display()
+        ))
+    })
 }
 
 /// Signs a refusal.
@@ -81,9 +115,28 @@ pub(super) fn refuse(common: &Common, arguments: &RefuseArguments) -> Outcome {
     let because = because.map_err(|error| Failure::usage(format!("--because: {error}")))?;
     let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
     source.check_free(&challenge, "refusal")?;
-    let response = decide(common, &arguments.signing, challenge.clone(), Decision::Refuse { because })?;
-    let written = write_answer(&source, &challenge, "refusal", &response)?;
+    let decided = decide(common, &arguments.signing, challenge.clone(), Decision::Refuse { because }, false)?;
+    let written = write_answer(&source, &challenge, "refusal", &decided.response)?;
     Ok(told(Verdict::Refused, "refused", &challenge, written))
+}
+
+/// A response, and what else was asked of the token that made it.
+struct Decided {
+    response: Response,
+    desk: Desk,
+    token: Token,
+    kept: KeptPin,
+    counter: Option<Planned>,
+}
+
+impl Decided {
+    /// Has the token attest its counter into a file.
+    fn count(&mut self, challenge: &Challenge, path: &Path) -> Result<(), Failure> {
+        let Some(planned) = self.counter.take() else { return Ok(()) };
+        let patience = self.desk.patience(challenge.expires);
+        let made = planned.make(&mut self.desk, &mut self.token, &mut self.kept, &patience)?;
+        place::write_new(path, made.pem.as_bytes()).map_err(|error| place::unwritable(path, &error))
+    }
 }
 
 fn decide(
@@ -91,7 +144,9 @@ fn decide(
     signing: &Signing,
     challenge: Challenge,
     decision: Decision,
-) -> Result<Response, Failure> {
+    with_counter: bool,
+) -> Result<Decided, Failure> {
+    let authorities = with_counter.then(|| Authorities::read(&[], &[])).transpose()?;
     let mut desk = Desk::new(common, signing.pin_fd)?;
     let chosen = match &signing.audience {
         Some(_) => None,
@@ -115,8 +170,12 @@ fn decide(
         work::check_touch(token.info(), &chosen.trust)?;
     }
     let cert = work::certificate(token.info(), chosen.as_ref().map(|chosen| &chosen.trust), given)?;
+    let patience = desk.patience(statement.challenge.expires);
+    let counter = authorities.map(|authorities| Planned::new(&token, authorities, &patience)).transpose()?;
     work::show_statement(&desk, &statement);
-    work::sign(&mut desk, &mut token, &cert, &statement, &mut KeptPin::default())
+    let mut kept = KeptPin::default();
+    let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut kept)?;
+    Ok(Decided { response, desk, token, kept, counter })
 }
 
 /// What the client refuses to show for signing: what has expired, and what is for somebody else.
@@ -159,14 +218,17 @@ enum Source {
 }
 
 impl Source {
-    /// Where the answer will lie; nowhere, if it goes to standard output.
-    fn answer(&self, challenge: &Challenge, ending: &str) -> Option<PathBuf> {
+    /// Where what belongs to the answer will lie, without its ending; nowhere, if it goes to standard output.
+    fn place(&self, challenge: &Challenge) -> Option<PathBuf> {
         match self {
             Self::StandardInput => None,
-            Self::Directory(directory) => {
-                Some(directory.join(format!("{}.{ending}", challenge.id.short_code())))
-            }
+            Self::Directory(directory) => Some(directory.join(challenge.id.short_code())),
         }
+    }
+
+    /// Where the answer will lie.
+    fn answer(&self, challenge: &Challenge, ending: &str) -> Option<PathBuf> {
+        self.place(challenge).map(|place| place.with_extension(ending))
     }
 
     fn check_free(&self, challenge: &Challenge, ending: &str) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::card::attestation::AttestationError;
 use crate::card::certificate::CertificateError;
 use crate::card::provision::ProvisionError;
 use crate::card::{CardError, Holder, Ident};
@@ -12,7 +13,7 @@ use crate::sign::SignError;
 use crate::statement::StatementError;
 use crate::trust::NotAdmitted;
 use crate::trust::quorum::NotMet;
-use crate::verify::Rejection;
+use crate::verify::{CounterError, Rejection};
 
 impl From<CardError> for Failure {
     fn from(error: CardError) -> Self {
@@ -312,6 +313,16 @@ fn hint(rejection: &Rejection) -> Option<&'static str> {
         }
         R::CertificateExpired => "extend it with `gpg --quick-set-expire`, export it again and update trust",
         R::CertificateRevoked => "this key must not be used any more; enrol another token",
+        R::Counter(CounterError::NotBelieved(AttestationError::UnknownIssuer)) => {
+            "put Yubico's intermediates (developers.yubico.com/PKI) into ~/.config/touchgate/attestation.intermediates, or name them with --intermediates"
+        }
+        R::Counter(CounterError::WentBack { .. }) => {
+            "hand in an attestation made now: `touchgate card attest`; if it is lower still, stop trusting the token"
+        }
+        R::Counter(CounterError::BeforeSignature { .. }) => {
+            "attest after signing: `touchgate approve --with-counter`, or `touchgate card attest`"
+        }
+        R::Counter(_) => "give the counter that was made with this very approval",
         R::CreationTime { .. } => "set the clock of the machine that signed",
         R::Expired { .. } => "ask again",
         R::NotYetValid { .. } => "set this machine's clock",

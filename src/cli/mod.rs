@@ -7,6 +7,7 @@ mod authorities;
 mod card;
 mod certify;
 mod commit;
+mod counter;
 #[cfg(feature = "virtual-card")]
 mod demo;
 mod doctor;

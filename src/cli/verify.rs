@@ -1,11 +1,15 @@
 //! `verify`: judge approvals offline, by pinned trust alone or with the request as it was issued.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use sequoia_openpgp::Fingerprint;
 use serde_json::json;
 
 use crate::challenge::Challenge;
+use crate::cli::authorities::Authorities;
+use crate::cli::counter;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable, worst};
 use crate::cli::{Common, failure, read_input};
@@ -13,13 +17,15 @@ use crate::response::{MAX_RESPONSE, MAX_SIGNATURE, Response, ResponseError};
 use crate::statement::{Decision, MAX_STATEMENT, Statement, StatementError};
 use crate::text::Text;
 use crate::unix_time::UnixTime;
-use crate::verify::{self, Answer, OpenRequests, Rejection, Unchecked, Verified};
+use crate::verify::{self, Answer, Counted, Counter, OpenRequests, Rejection, Unchecked, Verified};
 
 const EXAMPLE: &str = "\
 Example:
   touchgate verify HJ5C9.approval
   touchgate verify HJ5C9.approval --request HJ5C9.request   also: asked so, and in time
-  touchgate verify ok                                       ok and ok.asc, as `--detached` wrote them";
+  touchgate verify ok                                       ok and ok.asc, as `--detached` wrote them
+  touchgate verify 1.approval 2.approval --counter 1.counter.pem --counter 2.counter.pem
+                                                            also: what else the token signed in between";
 
 // Arguments of `verify`.
 #[derive(Args, Debug)]
@@ -31,11 +37,58 @@ pub(super) struct Arguments {
     /// The request as it was issued
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
+    /// The counter that came with it; for several files as many, in the order in which they were signed
+    #[arg(long, value_name = "FILE")]
+    counter: Vec<PathBuf>,
+    /// More certificates between a counter and its root, PEM or DER; a directory gives every file in it
+    #[arg(long, value_name = "FILE", requires = "counter")]
+    intermediates: Vec<PathBuf>,
+    /// A root for counters beside Yubico's; what it vouches for is its word
+    #[arg(long, value_name = "FILE", requires = "counter")]
+    root: Vec<PathBuf>,
+}
+
+/// The counters that came with the files, and what is known of each key from those before.
+struct Counters<'a> {
+    authorities: Authorities,
+    files: &'a [PathBuf],
+    known: BTreeMap<Fingerprint, Counter>,
+}
+
+impl Counters<'_> {
+    /// Judges the counter of the file at `index`.
+    fn count(
+        &mut self,
+        index: usize,
+        answer: &Answer,
+        chosen: &Chosen,
+        name: &str,
+    ) -> Result<Option<Counted>, Failure> {
+        let Some(path) = self.files.get(index) else { return Ok(None) };
+        let presented = counter::read(path, &self.authorities)?;
+        let before = self.known.get(answer.key()).copied();
+        let (counted, after) = verify::count(answer, &presented, &chosen.trust, before, UnixTime::now())
+            .map_err(|rejection| failure::rejected(&rejection, name))?;
+        self.known.insert(answer.key().clone(), after);
+        Ok(Some(counted))
+    }
 }
 
 /// Judges every file; the worst result is the command's.
 pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
+    if !arguments.counter.is_empty() && arguments.counter.len() != arguments.files.len() {
+        return Err(Failure::usage("a counter for some files and not for others")
+            .hint("give --counter once for each file, in the same order"));
+    }
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
+    // Without counters nothing of the kind is read.
+    let wanted = !arguments.counter.is_empty();
+    let authorities = wanted.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
+    let mut counters = authorities.transpose()?.map(|authorities| Counters {
+        authorities,
+        files: &arguments.counter,
+        known: BTreeMap::new(),
+    });
     let mut asked = None;
     if let Some(path) = &arguments.request {
         let bytes = read_input(path, MAX_STATEMENT)?;
@@ -48,14 +101,23 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
         asked = Some(requests);
     }
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for path in &arguments.files {
-        let outcome = one(path, &chosen, asked.as_mut());
+    for (index, path) in arguments.files.iter().enumerate() {
+        let count = |answer: &Answer, name: &str| match &mut counters {
+            Some(counters) => counters.count(index, answer, &chosen, name),
+            None => Ok(None),
+        };
+        let outcome = one(path, &chosen, asked.as_mut(), count);
         outcomes.push(outcome.map_err(|failure| failure.with("file", path.display().to_string())));
     }
     worst(outcomes, common.json)
 }
 
-fn one(path: &Path, chosen: &Chosen, asked: Option<&mut OpenRequests>) -> Outcome {
+fn one(
+    path: &Path,
+    chosen: &Chosen,
+    asked: Option<&mut OpenRequests>,
+    count: impl FnOnce(&Answer, &str) -> Result<Option<Counted>, Failure>,
+) -> Outcome {
     let name = printable(&path.display().to_string());
     let response = read_response(path)?;
     let (trust, now) = (&chosen.trust, UnixTime::now());
@@ -75,14 +137,20 @@ fn one(path: &Path, chosen: &Chosen, asked: Option<&mut OpenRequests>) -> Outcom
             _ => failure,
         }
     })?;
+    let counted = count(&answer, &name)?;
     let (verdict, word, exit, because) = match answer.decision() {
         Decision::Approve => (Verdict::Approved, "approved", exit::YES, None),
         Decision::Refuse { because } => (Verdict::Refused, "refused", exit::NO, because.as_ref()),
     };
     let open: Vec<&str> = unchecked.iter().map(|unchecked| words(*unchecked)).collect();
-    let report = Report {
-        exit,
-        ..Report::decided(verdict, text(&name, word, &answer, because, &open, chosen.pinned))
+    let mut text = text(&name, word, &answer, because, &open, chosen.pinned);
+    if let Some(counted) = &counted {
+        text.push_str(&format!("  counter  {}\n", counter::text(counted, answer.signed_at())));
+    }
+    let report = Report { exit, ..Report::decided(verdict, text) };
+    let report = match &counted {
+        Some(counted) => report.with("counter", counter::fields(counted)),
+        None => report,
     };
     let report = if verdict == Verdict::Refused { report.with("code", "refused") } else { report };
     let codes: Vec<&str> = unchecked.iter().map(|unchecked| unchecked.code()).collect();

@@ -1,0 +1,214 @@
+//! The counter beside an approval, over real pcscd: made by a token, with gpg signing behind our back.
+#![cfg(all(feature = "cli", feature = "pcsc", feature = "virtual-card"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/cli.rs"]
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{ADMIN_PIN, PIN, Ran, World, need, run};
+use virtual_openpgp_card::Firmware;
+use virtual_openpgp_card::attestation::{Authority, Certificate, ChainShape};
+
+const YUBIKEYS: [(&str, Firmware); 2] = [("5.2.7", Firmware::V5_2_7), ("5.7.4", Firmware::V5_7_4)];
+const ROOT: [&str; 2] = ["--root", "root.pem"];
+
+/// A set-up token of this firmware; the test authority's root in `root.pem`, its intermediates beside the
+/// configuration.
+fn world(firmware: (&str, Firmware), options: &str) -> World {
+    let world = World::new(&format!("--firmware={} --touch-policy=fixed {options}", firmware.0));
+    let authority = Authority::new(ChainShape::of(firmware.1));
+    world.write("root.pem", &authority.root().pem());
+    let between: String = authority.intermediates().iter().map(Certificate::pem).collect();
+    let folder = world.home.config().join("attestation.intermediates");
+    fs::create_dir(&folder).unwrap();
+    if !between.is_empty() {
+        fs::write(folder.join("between.pem"), between).unwrap();
+    }
+    world
+}
+
+/// Asks and approves with the counter; gives the short code.
+fn approve(world: &World) -> String {
+    let request = world.request();
+    let code = request.strip_suffix(".request").unwrap().to_owned();
+    let ran = world.approve(&[&request, "--with-counter"]).succeeded();
+    assert_eq!(
+        ran.out,
+        format!(
+            "approved: {code}, deploy on payments/prod; written to {code}.approval, its counter to {code}.counter.pem\n"
+        )
+    );
+    code
+}
+
+/// `verify` of these approvals with their counters, in this order.
+fn verify(world: &World, codes: &[&str], options: &[&str]) -> Ran {
+    let mut command = world.touchgate(["verify"]);
+    command.args(options).args(codes.iter().map(|code| format!("{code}.approval")));
+    for code in codes {
+        command.args(["--counter", &format!("{code}.counter.pem")]);
+    }
+    run(&mut command)
+}
+
+fn objects(ran: &Ran) -> Vec<Value> {
+    ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// gpg signs with the key on the card, by itself.
+fn sign_with_gpg(world: &World) {
+    need(&["gpg"]);
+    run(world.gpg(&["--import"]).arg(world.home.certificate())).succeeded();
+    world.assert_gpg_works();
+    world.write("anything", "anything\n");
+    let mut gpg = world.gpg(&["--pinentry-mode", "loopback", "--passphrase", PIN, "-u", "alice@example.org"]);
+    run(gpg.args(["--detach-sign", "anything"])).succeeded();
+}
+
+#[test]
+fn what_gpg_signs_behind_our_back_is_a_gap_of_one() {
+    for firmware in YUBIKEYS {
+        let world = world(firmware, "--touch=now");
+        let before = approve(&world);
+        sign_with_gpg(&world);
+        // With gpg's scdaemon on the card, which shares it.
+        let after = approve(&world);
+        let next = approve(&world);
+        let ran = verify(&world, &[&before, &after, &next], &[&["--json"][..], &ROOT].concat()).succeeded();
+        let mut found = objects(&ran);
+        found.sort_by_key(|object| object["counter"]["signatures"].as_u64());
+        let told: Vec<Value> = found
+            .iter()
+            .map(|object| json!([object["counter"]["advance"], object["counter"]["unseen"]]))
+            .collect();
+        assert_eq!(told, [json!(["first", null]), json!(["gap", 1]), json!(["seen", 0])], "{ran:?}");
+        // Nobody takes the test authority for Yubico, and it says so.
+        assert!(found.iter().all(|object| object["counter"]["root_is"] == "configured"), "{ran:?}");
+        let (since, until) = (&found[0]["signed_at"], &found[1]["signed_at"]);
+        let text = verify(&world, &[&before, &after, &next], &ROOT).succeeded().out;
+        let gap = format!(
+            ", 1 signature by this key that nobody here saw between {} and {} (on the word of root.pem, not Yubico's)\n",
+            since.as_str().unwrap(),
+            until.as_str().unwrap()
+        );
+        assert_eq!(text.matches(&gap).count(), 1, "{text}");
+        assert_eq!(text.matches("the first of this key here, nothing to compare it with").count(), 1);
+        assert_eq!(text.matches("every signature since the last one was seen here").count(), 1);
+
+        // Handed in the other way round the counter goes back.
+        let ran = verify(&world, &[&after, &before], &ROOT).exits(3);
+        let first = format!("error: rejected (counter-went-back): {before}.approval: the counter is ");
+        assert!(ran.err.starts_with(&first) && ran.err.contains("\nhint: "), "{ran:?}");
+        // One counter for two approvals.
+        fs::copy(
+            world.home.work().join(format!("{before}.counter.pem")),
+            world.home.work().join(format!("{after}.counter.pem")),
+        )
+        .unwrap();
+        let ran = verify(&world, &[&before, &after], &[&["--json"][..], &ROOT].concat()).exits(3);
+        assert_eq!(objects(&ran)[1]["code"], "counter-before-signature", "{ran:?}");
+    }
+}
+
+#[test]
+fn a_counter_from_elsewhere_is_none() {
+    let world = world(YUBIKEYS[1], "--touch=now");
+    let code = approve(&world);
+    let one = |options: &[&str], exit| {
+        verify(&world, &[&code], &[&["--json"], options].concat()).exits(exit).json()
+    };
+    assert_eq!(one(&[], 3)["code"], "counter-not-believed");
+    assert_eq!(one(&ROOT, 0)["counter"]["signatures"], 2);
+    // Without being asked for, it is not looked at.
+    let bare = run(&mut world.touchgate(["verify", "--json", &format!("{code}.approval")])).succeeded();
+    assert_eq!(bare.json().get("counter"), None);
+    for (name, text) in [("empty", String::new()), ("approval", world.read(&format!("{code}.approval")))] {
+        world.write(&format!("{code}.counter.pem"), &text);
+        let object = one(&ROOT, 3);
+        assert_eq!(object["code"], "counter-not-believed", "{name}: {object}");
+    }
+    fs::remove_file(world.home.work().join(format!("{code}.counter.pem"))).unwrap();
+    assert_eq!(one(&ROOT, 1)["code"], "unreadable");
+    let approval = format!("{code}.approval");
+    let two = ["verify", &approval, &approval, "--counter", "root.pem"];
+    run(&mut world.touchgate(two)).exits(2);
+    run(&mut world.touchgate(["verify", &approval, "--root", "root.pem"])).exits(2);
+}
+
+#[test]
+fn nothing_is_overwritten_and_the_signature_stays_what_it_was() {
+    let world = world(YUBIKEYS[1], "--touch=now");
+    run(world.gpg(&["--import"]).arg(world.home.certificate())).succeeded();
+    let request = world.request();
+    let before = world.tell("trace count");
+    world.write("ok.counter.pem", "something");
+    let object = world.approve(&["--json", &request, "--detached", "ok", "--with-counter"]).exits(1).json();
+    assert_eq!((&object["code"], world.tell("trace count")), (&json!("write"), before.clone()));
+    // From standard input there is no place for it.
+    let mut piped = world.touchgate(["approve", "-", "--json", "--no-input", "--with-counter"]);
+    let object = run(piped.stdin(fs::File::open(world.home.work().join(&request)).unwrap())).exits(2).json();
+    assert!(object["hint"].as_str().unwrap().contains("--detached"), "{object}");
+    assert_eq!(world.tell("trace count"), before);
+    fs::remove_file(world.home.work().join("ok.counter.pem")).unwrap();
+    world.approve(&[&request, "--detached", "ok", "--with-counter"]).succeeded();
+    run(&mut world.gpg(&["--verify", "ok.asc", "ok"])).succeeded();
+    let mut verify = world.touchgate(["verify", "ok", "--counter", "ok.counter.pem"]);
+    run(verify.args(ROOT)).succeeded();
+}
+
+#[test]
+fn what_cannot_be_attested_is_found_out_before_the_pin() {
+    let world = World::new("--touch=now --personality=plain");
+    let request = world.request();
+    let object = world.approve(&["--json", &request, "--with-counter"]).exits(1).json();
+    assert_eq!(object["code"], "not-attested");
+    assert!(!world.exists(&request.replace(".request", ".approval")));
+    world.approve(&[&request]).succeeded();
+}
+
+/// Pulled after the signature: the approval is there, says so, and the counter can still be made.
+#[test]
+fn an_approval_outlives_its_counter() {
+    let world = world(YUBIKEYS[1], "--touch=now");
+    let request = world.request();
+    let (approval, counter) =
+        (request.replace(".request", ".approval"), request.replace(".request", ".counter.pem"));
+    world.tell("pull-before 15");
+    let ran = world.approve(&["--json", &request, "--with-counter"]).exits(5);
+    let object = ran.json();
+    assert_eq!((&object["code"], &object["file"]), (&json!("removed"), &json!(approval)), "{ran:?}");
+    assert!(object["hint"].as_str().unwrap().contains(&format!("card attest --out {counter}")), "{ran:?}");
+    assert!(world.exists(&approval) && !world.exists(&counter));
+    world.tell("insert");
+    let mut attest = world.touchgate(["card", "attest", "--no-input", "--pin-fd", "0", "--out", &counter]);
+    support::run_with(attest.args(ROOT), PIN).succeeded();
+    let code = approval.strip_suffix(".approval").unwrap();
+    verify(&world, &[code], &ROOT).succeeded();
+}
+
+/// The attestation key's own touch policy (DO D9): a second touch, announced as what it is.
+#[test]
+fn the_attestation_key_may_want_a_touch_of_its_own() {
+    need(&["opensc-tool"]);
+    let world = world(YUBIKEYS[1], "--touch=now");
+    let pin: String = ADMIN_PIN.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let mut tool = world.command("opensc-tool");
+    tool.args(["--reader=0", "--send-apdu=00A4040006D27600012401"]);
+    tool.arg(format!("--send-apdu=0020008308{pin}")).arg("--send-apdu=00DA00D9020120");
+    let done = run(&mut tool).succeeded();
+    assert_eq!(done.out.matches("SW1=0x90, SW2=0x00").count(), 3, "{done:?}");
+    let request = world.request();
+    let ran = world.approve(&[&request, "--with-counter"]).succeeded();
+    let touches: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("touch token")).collect();
+    assert_eq!(
+        touches,
+        [
+            "touch token 12345678 now to approve deploy on payments/prod",
+            "touch token 12345678 now to attest its signature key"
+        ],
+        "{ran:?}"
+    );
+}
