@@ -7,6 +7,7 @@ use openpgp_card::ocard::data::{
     ApplicationRelatedData, TouchPolicy as CardTouchPolicy, UserInteractionFlag,
 };
 use sequoia_openpgp::Fingerprint;
+use serde::{Deserialize, Serialize};
 
 use super::error::CardError;
 use super::ident::Ident;
@@ -89,6 +90,50 @@ pub enum TouchPolicy {
     CachedFixed,
     /// A value that no specification names.
     Unknown(u8),
+}
+
+/// A touch policy that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Touch {
+    /// Never.
+    Off,
+    /// At each use; the admin PIN can lower it.
+    On,
+    /// At each use; only another key lowers it.
+    Fixed,
+    /// Good for 15 s.
+    Cached,
+    /// Good for 15 s; only another key lowers it.
+    CachedFixed,
+}
+
+impl Touch {
+    /// As the card writes it (User Interaction Flag, first byte).
+    pub(crate) fn wire(self) -> u8 {
+        match self {
+            Self::Off => 0,
+            Self::On => 1,
+            Self::Fixed => 2,
+            Self::Cached => 3,
+            Self::CachedFixed => 4,
+        }
+    }
+
+    /// The same policy in the words of a token's description.
+    pub fn policy(self) -> TouchPolicy {
+        match self {
+            Self::Off => TouchPolicy::Off,
+            Self::On => TouchPolicy::On,
+            Self::Fixed => TouchPolicy::Fixed,
+            Self::Cached => TouchPolicy::Cached,
+            Self::CachedFixed => TouchPolicy::CachedFixed,
+        }
+    }
+
+    pub(crate) fn is_cached(self) -> bool {
+        matches!(self, Self::Cached | Self::CachedFixed)
+    }
 }
 
 /// Whether this signature will need a touch.

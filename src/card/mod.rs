@@ -7,8 +7,9 @@
 //! Nothing here prints. No log record holds a PIN, at any level: ours leave it out, and `openpgp-card`,
 //! which logs whole commands at trace level, never gets to see it (`record`).
 
-mod admin;
+pub mod admin;
 mod apdu;
+mod application;
 #[cfg(unix)]
 mod assuan;
 mod attest;
@@ -22,9 +23,12 @@ pub mod info;
 mod kept;
 mod key_slot;
 pub mod keys;
+mod link;
+mod order;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 pub mod pin;
+pub(crate) mod pin_rules;
 #[cfg(all(feature = "pcsc", target_os = "linux"))]
 mod processes;
 #[cfg(unix)]
@@ -36,22 +40,23 @@ pub mod select;
 mod session;
 pub mod slot;
 pub mod tape;
-#[cfg(unix)]
 mod tlv;
 pub mod touch;
 pub mod usb;
 mod watch;
 
+pub use admin::AdminError;
 pub use attest::{Attestable, Attested};
 #[cfg(all(feature = "pcsc", feature = "cli"))]
 pub(crate) use contention::{clients as pcscd_clients, pcscd_socket};
 pub use error::{CardError, Doing, Holder, Process};
 pub use ident::Ident;
-pub use info::{Algorithm, SignatureKey, TokenInfo, TouchNeed, TouchPolicy};
+pub use info::{Algorithm, SignatureKey, TokenInfo, Touch, TouchNeed, TouchPolicy};
 pub use kept::KeptPin;
 pub use key_slot::KeySlot;
 pub use keys::{CardKeys, PublicKey};
-pub use pin::Pin;
+pub use pin::{Pin, Whose};
+pub use pin_rules::PinFlaw;
 pub use select::{CardPath, Reader, ReaderState, list, open};
 pub use session::{Details, Token};
 pub use slot::{InProcess, Route, Slot};

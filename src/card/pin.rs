@@ -31,14 +31,24 @@ impl std::fmt::Debug for Pin {
 }
 
 /// Which of the card's PINs. A card whose KDF object has one salt uses that for all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
     /// PW3.
     Admin,
     /// The resetting code.
     ResettingCode,
     /// PW1.
     User,
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Admin => "admin PIN",
+            Self::ResettingCode => "resetting code",
+            Self::User => "PIN",
+        })
+    }
 }
 
 impl Pin {

@@ -101,6 +101,16 @@ impl Token {
         self.slot.route()
     }
 
+    /// The tape that conversations of other modules write to.
+    pub(super) fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// What was there when the card was looked at.
+    pub(super) fn presence(&self) -> Option<&Presence> {
+        self.presence.as_ref()
+    }
+
     /// APDUs exchanged so far, failed attempts included.
     pub fn apdus(&self) -> usize {
         self.tape.count()
@@ -162,7 +172,11 @@ impl Token {
 
     pub(super) fn note_touch(&mut self, policy: TouchPolicy) {
         self.info.touch = policy;
-        // What was kept of DO 6E says otherwise: the next conversation reads it again.
+        self.note_changed();
+    }
+
+    /// What was kept of DO 6E may say otherwise now: the next conversation reads it again.
+    pub(super) fn note_changed(&mut self) {
         self.presence = None;
     }
 

@@ -10,7 +10,10 @@ use clap::{Args, ValueEnum};
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::serialize::SerializeInto as _;
 
-use crate::card::{CardError, KeptPin, Patience, TokenInfo, TouchNeed, TouchPolicy};
+use crate::card::{
+    AdminError, CardError, KeptPin, KeySlot, Patience, TokenInfo, Touch as CardTouch, TouchNeed, TouchPolicy,
+    Whose,
+};
 use crate::cli::certify::Certify;
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Outcome, Report};
@@ -196,26 +199,17 @@ fn settle_touch(
                 .hint("hand it over with --admin-pin-fd N"));
         }
     };
-    token.set_touch(true, pin, patience).map_err(not_turned_on)?;
+    token.set_touch(Some(KeySlot::Signature), CardTouch::On, pin, patience).map_err(not_turned_on)?;
     desk.show("touch is on for the signature key\n");
     Ok(TouchPolicy::On)
 }
 
-/// The card's outcome, where the PIN in question is the admin PIN.
-fn not_turned_on(error: CardError) -> Failure {
-    let wrong = matches!(error, CardError::WrongPin { .. });
-    let blocked = matches!(error, CardError::PinBlocked | CardError::WrongPin { tries_left: Some(0) });
-    let mut failure = Failure::from(error);
-    if blocked {
-        failure.code = "admin-pin-blocked";
-        failure.message = "the admin PIN is blocked".to_owned();
-        failure.hint =
-            Some("the token works on, but its settings stay as they are until it is reset".to_owned());
-    } else if wrong {
-        failure.code = "wrong-admin-pin";
-        failure.message = format!("admin PIN: {}", failure.message);
-        failure.hint =
-            Some("nothing was changed; `touchgate init --touch keep` leaves the token as it is".to_owned());
+/// The card's outcome, and the way out that `init` has.
+fn not_turned_on(error: AdminError) -> Failure {
+    let wrong = matches!(error, AdminError::Wrong { whose: Whose::Admin, .. });
+    let failure = Failure::from(error);
+    if wrong {
+        return failure.hint("nothing was changed; `touchgate init --touch keep` leaves the token as it is");
     }
     failure
 }

@@ -1,5 +1,6 @@
 //! The command line: words in, one call, words or JSON out. It decides nothing.
 
+mod admin_failure;
 mod approve;
 mod ask;
 mod attest;

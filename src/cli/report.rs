@@ -151,6 +151,12 @@ impl Failure {
         self
     }
 
+    /// The same with other words in the hint, for a command that signs nothing.
+    pub(super) fn instead(mut self, of: &str, words: &str) -> Self {
+        self.hint = self.hint.map(|hint| hint.replace(of, words));
+        self
+    }
+
     /// The same with one side of the fact more.
     pub(super) fn fact(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.facts.push((name, text.into()));

@@ -11,27 +11,22 @@ use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::guess::{NoGuess, Which};
 use super::import::{self, Keys};
 use super::journal::{Pending, Vault};
-use super::link::{Link, status};
+use super::link::{Link, Presented, status};
 use super::observe::{Observed, public_key};
-use super::pins::{FACTORY_ADMIN, FACTORY_USER, Presented, Secret};
+use super::pins::Secret;
 use super::plan::{HolderField, Import, Planned, Step};
 use super::profile::Profile;
 use super::{ProofError, ProvisionError};
 use crate::card::error::CardError;
+use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
+use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
 use crate::card::tlv;
 use crate::unix_time::UnixTime;
 
 /// Bytes hashed to derive a PIN, the count of the specification's own example. Six digits are soon guessed
 /// whatever the count; what the object buys is that the PIN itself does not cross the wire.
 const KDF_BYTES: u32 = 100_000;
-/// The second byte of a User Interaction Flag: a button.
-const BUTTON: u8 = 0x20;
-/// References of VERIFY and CHANGE REFERENCE DATA.
-pub(super) const USER: u8 = 0x81;
-pub(super) const ADMIN: u8 = 0x83;
-/// Data of a short command, in bytes.
-const SHORT: usize = 255;
 
 /// Told before each step.
 pub type Progress = dyn Fn(&Planned) + Send + Sync;
@@ -80,7 +75,7 @@ impl Run<'_, '_> {
             Step::Tries(tries) => {
                 self.open_admin()?;
                 self.pins_will_be_reset()?;
-                self.admin_command("SET PIN RETRIES", [0x00, 0xf2, 0x00, 0x00], &tries.wire())?;
+                self.admin_command(&Order::tries(tries.wire()))?;
                 self.pending.memory.tries = Some(tries.wire());
                 self.admin_open = false;
                 self.save()
@@ -89,20 +84,20 @@ impl Run<'_, '_> {
             Step::AdminPin => self.admin_pin(),
             Step::UserPin => {
                 let pin = self.derived(&self.new_user()?, Whose::User)?;
-                self.admin_command("RESET RETRY COUNTER", [0x00, 0x2c, 0x02, USER], &pin)?;
+                self.admin_command(&Order::new_user_pin(&pin))?;
                 self.pending.memory.user_set = true;
                 self.save()
             }
             Step::ResettingCode(false) => {
                 self.pending.memory.code_set = false;
                 self.save()?;
-                self.put("PUT DATA D3", 0xd3, &[])
+                self.admin_command(&Order::resetting_code(&[])).map(drop)
             }
             Step::ResettingCode(true) => {
                 let code =
                     self.pending.new_code.as_ref().ok_or_else(|| unprepared("resetting code"))?.pin()?;
                 let code = self.derived(&code, Whose::ResettingCode)?;
-                self.put("PUT DATA D3", 0xd3, &code)?;
+                self.admin_command(&Order::resetting_code(&code))?;
                 self.pending.memory.code_set = true;
                 self.save()
             }
@@ -123,10 +118,7 @@ impl Run<'_, '_> {
                 };
                 self.put("PUT DATA (holder)", tag, text.as_bytes())
             }
-            Step::Touch { slot, touch } => {
-                let tag = slot.map_or(0xd9, KeySlot::touch_tag);
-                self.put("PUT DATA D6 to D9", tag.into(), &[touch.wire(), BUTTON])
-            }
+            Step::Touch { slot, touch } => self.admin_command(&Order::touch(*slot, *touch)).map(drop),
             Step::Attest { slot } => self.attest(*slot),
             // A conversation of its own.
             Step::Prove => Ok(()),
@@ -191,27 +183,21 @@ impl Run<'_, '_> {
     }
 
     /// Sends what only the admin PIN allows.
-    fn admin_command(
-        &mut self,
-        name: &'static str,
-        header: [u8; 4],
-        data: &[u8],
-    ) -> Result<Vec<u8>, ProvisionError> {
+    fn admin_command(&mut self, order: &Order) -> Result<Vec<u8>, ProvisionError> {
         for last in [false, true] {
             self.open_admin()?;
-            match self.link.ask(name, &command(header, data))? {
+            match self.link.ask(order.name, &order.bytes)? {
                 (answer, status::OK) => return Ok(answer),
                 // The card may have been reset by somebody who shares it. Said again, it is a refusal.
-                (_, 0x6982) if !last => self.admin_open = false,
-                (_, sw) => return Err(CardError::Refused { command: name, sw }.into()),
+                (_, status::NOT_ALLOWED) if !last => self.admin_open = false,
+                (_, sw) => return Err(CardError::Refused { command: order.name, sw }.into()),
             }
         }
-        Err(unprepared(name))
+        Err(unprepared(order.name))
     }
 
     fn put(&mut self, name: &'static str, tag: u16, value: &[u8]) -> Result<(), ProvisionError> {
-        let [high, low] = tag.to_be_bytes();
-        self.admin_command(name, [0x00, 0xda, high, low], value).map(drop)
+        self.admin_command(&Order::put(name, tag, value)).map(drop)
     }
 
     /// Before a command that may make all PINs those of the factory.
@@ -243,12 +229,9 @@ impl Run<'_, '_> {
         if present != Which::New {
             let old = self.derived(&self.admin_text(present)?, Whose::Admin)?;
             let new = self.derived(&self.admin_text(Which::New)?, Whose::Admin)?;
-            let mut joined = Zeroizing::new(Vec::with_capacity(old.len() + new.len()));
-            joined.extend_from_slice(&old);
-            joined.extend_from_slice(&new);
             self.pending.admin.changing(Which::New);
             self.save()?;
-            self.link.send("CHANGE REFERENCE DATA", &command([0x00, 0x24, 0x00, ADMIN], &joined))?;
+            self.link.carry_out(&Order::change(ADMIN, &old, &new))?;
             // That it said so does not make it so: the next VERIFY tells.
             self.admin_open = false;
             self.open_admin()?;
@@ -291,7 +274,7 @@ impl Run<'_, '_> {
         let attributes = attributes.unwrap_or_else(|| self.observed.slot(slot).attributes.clone());
         let list = import::header_list(slot, algorithm, &attributes, key).ok_or_else(|| unprepared("key"))?;
         self.begin(slot)?;
-        self.admin_command("PUT DATA (key)", [0x00, 0xdb, 0x3f, 0xff], &list)?;
+        self.admin_command(&Order::new("PUT DATA (key)", [0x00, 0xdb, 0x3f, 0xff], &list))?;
         if let Some(made) = self.pending.memory.made.get_mut(slot.place()) {
             *made = false;
         }
@@ -349,7 +332,7 @@ impl Run<'_, '_> {
             data.insert(0, 6);
         }
         let occurrence = 3 - slot.reference();
-        self.link.send("SELECT DATA", &command([0x00, 0xa5, occurrence, 0x04], &data))?;
+        self.link.carry_out(&Order::new("SELECT DATA", [0x00, 0xa5, occurrence, 0x04], &data))?;
         let leaf = self.link.get("GET DATA 7F21", 0x7f21)?.unwrap_or_default();
         let device = self.link.get("GET DATA FC", 0xfc)?.unwrap_or_default();
         if !leaf.starts_with(&[0x30]) {
@@ -387,23 +370,6 @@ fn kdf_object() -> Result<Vec<u8>, ProvisionError> {
         object.extend(tlv::object(tag, &pin.for_card(Some(&without), whose)?));
     }
     Ok(object)
-}
-
-/// A command with data, short if it fits, without Le. Wiped when dropped, for data may be secret.
-pub(super) fn command(header: [u8; 4], data: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(data.len() + 7));
-    bytes.extend_from_slice(&header);
-    match u8::try_from(data.len()) {
-        Ok(0) => {}
-        Ok(length) if data.len() <= SHORT => bytes.push(length),
-        // Keys have some hundred bytes.
-        _ => {
-            bytes.push(0);
-            bytes.extend_from_slice(&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(data);
-    bytes
 }
 
 fn pem(der: &[u8]) -> String {

@@ -116,7 +116,7 @@ impl Pending {
     /// The text of one of the admin PINs that the token may have.
     pub(super) fn admin_pin(&self, which: Which) -> Option<&str> {
         match which {
-            Which::Factory => Some(super::pins::FACTORY_ADMIN),
+            Which::Factory => Some(crate::card::pin_rules::FACTORY_ADMIN),
             Which::Given => self.given_admin.as_ref().map(Secret::text),
             Which::New => self.new_admin.as_ref().map(Secret::text),
         }

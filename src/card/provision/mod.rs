@@ -11,7 +11,6 @@ mod escrow;
 mod guess;
 mod import;
 mod journal;
-mod link;
 pub mod observe;
 mod pins;
 pub mod plan;
@@ -19,12 +18,15 @@ pub mod profile;
 mod proof;
 mod run;
 
+use crate::card::link;
+
+pub use crate::card::info::Touch;
+pub use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
 pub use algorithm::KeyAlgorithm;
 pub use apply::Progress;
 pub use error::{ProofError, ProvisionError};
 pub use journal::Record;
 pub use observe::{Observed, Origin, SlotState};
-pub use pins::{FACTORY_ADMIN, FACTORY_USER};
 pub use plan::{Import, Imports, Memory, Plan, Planned, Step, plan};
 pub use profile::{KeyWish, MAX_PROFILE, Profile, ProfileError, Tries, UserPin};
 pub use proof::Pins;

@@ -8,6 +8,7 @@ use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::link::{Link, converse, status};
+use crate::card::application::Application;
 use crate::card::error::CardError;
 use crate::card::ident::Ident;
 use crate::card::info::TouchPolicy;
@@ -132,36 +133,10 @@ impl SlotState {
 
 /// Reads everything that a plan depends on: some twelve APDUs.
 pub(super) fn observe(link: &mut Link<'_>) -> Result<Observed, CardError> {
-    const COMMAND: &str = "GET DATA 6E";
-    let malformed = |why: &str| CardError::Malformed { command: COMMAND, why: why.to_owned() };
-    let whole = link.send(COMMAND, &[0x00, 0xca, 0x00, 0x6e, 0x00])?;
-    let whole = tlv::inside(&whole, 0x6e);
-    let aid = tlv::find(whole, 0x4f).ok_or_else(|| malformed("no 4F"))?;
-    let (Some(&[maker_high, maker_low]), Some(&[a, b, c, d])) =
-        (aid.get(8..10).and_then(<[u8]>::first_chunk), aid.get(10..14).and_then(<[u8]>::first_chunk))
-    else {
-        return Err(malformed("4F is cut short"));
-    };
-    let ident = Ident {
-        manufacturer: u16::from_be_bytes([maker_high, maker_low]),
-        serial: u32::from_be_bytes([a, b, c, d]),
-    };
-    let discretionary = tlv::find(whole, 0x73).ok_or_else(|| malformed("no 73"))?;
-    let object = |tag: u16| tlv::find(discretionary, tag).or_else(|| tlv::find(whole, tag));
-    let capabilities = object(0xc0).and_then(|value| value.first()).ok_or_else(|| malformed("no C0"))?;
-    let pw = object(0xc4).and_then(<[u8]>::first_chunk::<7>).ok_or_else(|| malformed("no C4"))?;
-    let [lasts, user_most, code_most, admin_most, user, code, admin] = *pw;
-
-    // Yubico's own command; other cards would answer 6D00.
-    let firmware = match ident.is_yubico() {
-        true => {
-            let (answer, sw) = link.ask("GET VERSION", &[0x00, 0xf1, 0x00, 0x00, 0x00])?;
-            if sw == status::OK { answer.try_into().ok() } else { None }
-        }
-        false => None,
-    };
-    let kdf_supported = capabilities & 0x01 != 0;
-    let kdf = if kdf_supported { link.get("GET DATA F9", 0xf9)? } else { None };
+    let application = Application::read(link)?;
+    let ident = application.ident;
+    let firmware = link.firmware(ident)?;
+    let kdf = if application.kdf_supported { link.get("GET DATA F9", 0xf9)? } else { None };
     let kdf = kdf.map(|kdf| tlv::inside(&kdf, 0xf9).to_vec()).filter(|kdf| !kdf.is_empty());
     let cardholder = link.get("GET DATA 65", 0x65)?.unwrap_or_default();
     let cardholder = tlv::inside(&cardholder, 0x65);
@@ -176,17 +151,9 @@ pub(super) fn observe(link: &mut Link<'_>) -> Result<Observed, CardError> {
 
     let mut slots = Vec::with_capacity(KeySlot::ALL.len());
     for slot in KeySlot::ALL {
-        let each = |tag: u16, size: usize| {
-            object(tag).and_then(|all| all.get(slot.place() * size..(slot.place() + 1) * size))
-        };
-        let fingerprint = each(0xc5, 20).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 20]);
-        let said = object(0xde).and_then(|pairs| {
-            pairs.chunks_exact(2).find_map(|pair| match pair {
-                [reference, origin] if *reference == slot.reference() => Some(*origin),
-                _ => None,
-            })
-        });
-        let attributes = object(slot.attributes_tag().into()).unwrap_or_default().to_vec();
+        let fingerprint = application.each(0xc5, slot, 20).and_then(|bytes| bytes.try_into().ok());
+        let said = application.key_information(slot);
+        let attributes = application.object(slot.attributes_tag().into()).unwrap_or_default().to_vec();
         let public = if said == Some(0) { None } else { public_key(link, slot)? };
         let origin = match said {
             Some(0) => Origin::Absent,
@@ -198,28 +165,30 @@ pub(super) fn observe(link: &mut Link<'_>) -> Result<Observed, CardError> {
         slots.push(SlotState {
             algorithm: KeyAlgorithm::parse(&attributes, slot),
             origin,
-            fingerprint,
-            created: each(0xcd, 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes),
-            touch: touch(object(slot.touch_tag().into())).unwrap_or(TouchPolicy::None),
+            fingerprint: fingerprint.unwrap_or([0; 20]),
+            created: application
+                .each(0xcd, slot, 4)
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u32::from_be_bytes),
+            touch: application.touch(Some(slot), link)?.unwrap_or(TouchPolicy::None),
             attributes,
             public,
         });
     }
-    let slots = slots.try_into().map_err(|_| malformed("slots"))?;
-    let attestation_touch = match touch(object(0xd9)) {
-        None if ident.is_yubico() => touch(link.get("GET DATA D9", 0xd9)?.as_deref()),
-        known => known,
-    };
+    let slots = slots
+        .try_into()
+        .map_err(|_| CardError::Malformed { command: "GET DATA 6E", why: "slots".to_owned() })?;
+    let attestation_touch = application.touch(None, link)?;
     // The first token that could is 5.2.0; without a certificate for the key it cannot either.
     let attests = firmware.is_some_and(|firmware| firmware >= [5, 2, 0])
         && link.get("GET DATA FC", 0xfc)?.is_some_and(|certificate| !certificate.is_empty());
     Ok(Observed {
         ident,
         firmware,
-        tries: [user, code, admin],
-        longest: [user_most, code_most, admin_most],
-        pin_for_each_signature: lasts == 0,
-        kdf_supported,
+        tries: application.tries,
+        longest: application.longest,
+        pin_for_each_signature: application.pin_for_each_signature,
+        kdf_supported: application.kdf_supported,
         kdf,
         slots,
         attestation_touch,
@@ -247,16 +216,4 @@ pub(super) fn public_key(link: &mut Link<'_>, slot: KeySlot) -> Result<Option<Ve
         (_, status::NOT_FOUND | 0x6a82 | 0x6985 | 0x6f00) => Ok(None),
         (_, sw) => Err(CardError::Refused { command: COMMAND, sw }),
     }
-}
-
-/// A touch policy (User Interaction Flag), if there is one.
-fn touch(value: Option<&[u8]>) -> Option<TouchPolicy> {
-    Some(match value?.first()? {
-        0 => TouchPolicy::Off,
-        1 => TouchPolicy::On,
-        2 => TouchPolicy::Fixed,
-        3 => TouchPolicy::Cached,
-        4 => TouchPolicy::CachedFixed,
-        other => TouchPolicy::Unknown(*other),
-    })
 }

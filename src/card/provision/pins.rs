@@ -1,18 +1,13 @@
-//! PINs as provisioning handles them: made at random, judged, presented.
+//! PINs as provisioning handles them: made at random, judged, kept.
 
 use sequoia_openpgp::crypto;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::ProvisionError;
-use super::link::Link;
 use crate::card::error::CardError;
-use crate::card::pin::Pin;
-
-/// The user PIN of every card as delivered (OpenPGP card 3.4.1, section 4.3).
-pub const FACTORY_USER: &str = "123456";
-/// The admin PIN of every card as delivered.
-pub const FACTORY_ADMIN: &str = "12345678";
+use crate::card::pin::{Pin, Whose};
+use crate::card::pin_rules::{PinFlaw, is_simple, judge};
 
 /// Digits of a user PIN made here.
 const USER_DIGITS: usize = 8;
@@ -21,36 +16,6 @@ const LONG: usize = 17;
 const DIGITS: &[u8] = b"0123456789";
 /// Without letters and digits that are taken for one another when typed from paper.
 const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
-
-/// PINs that a YubiKey with PIN complexity refuses, besides those of one character repeated.
-///
-/// # Source
-/// Yubico's technical manual, "PIN complexity".
-const COMMON: [&str; 20] = [
-    "123456",
-    "123123",
-    "654321",
-    "123321",
-    "112233",
-    "121212",
-    "123456789",
-    "password",
-    "qwerty",
-    "12345678",
-    "1234567",
-    "520520",
-    "123654",
-    "1234567890",
-    "159753",
-    "qwerty123",
-    "abc123",
-    "password1",
-    "iloveyou",
-    "1q2w3e4r",
-];
-
-const WRONG: u16 = 0x6982;
-const BLOCKED: u16 = 0x6983;
 
 /// A PIN as text, wiped when dropped, never printed. It is written into the journal and nowhere else.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,64 +90,15 @@ fn random(alphabet: &[u8], length: usize) -> Result<Secret, ProvisionError> {
     Ok(Secret(text))
 }
 
-fn is_simple(pin: &str) -> bool {
-    let bytes = pin.as_bytes();
-    bytes.windows(2).all(|pair| pair.first() == pair.last()) || COMMON.contains(&pin)
-}
-
 /// Refuses a user PIN that anybody would try first, or that the card would refuse half-way.
 ///
 /// # Errors
 /// [`ProvisionError::BadPin`], [`CardError::PinTooLong`].
 pub(super) fn judge_user(pin: &Pin, longest: u8) -> Result<(), ProvisionError> {
-    let length = pin.bytes().len();
-    if length > usize::from(longest) {
-        return Err(CardError::PinTooLong { length, max: longest.into() }.into());
-    }
-    match std::str::from_utf8(pin.bytes()) {
-        Ok(FACTORY_USER) => Err(ProvisionError::BadPin { why: "it is the one of the factory".to_owned() }),
-        Ok(text) if is_simple(text) => {
-            Err(ProvisionError::BadPin { why: "it is among the first that anybody would try".to_owned() })
-        }
-        Ok(_) => Ok(()),
-        Err(_) => Secret::of(pin).map(drop),
-    }
-}
-
-/// What came of presenting a PIN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presented {
-    Blocked,
-    /// Something else than yes or no: the PIN was not compared.
-    Other(u16),
-    Right,
-    Wrong,
-}
-
-impl Link<'_> {
-    /// VERIFY. The decorator puts the PIN in; the command that could be logged holds a placeholder.
-    pub(super) fn present(&mut self, reference: u8, pin: Zeroizing<Vec<u8>>) -> Result<Presented, CardError> {
-        self.tape.load_pin(pin);
-        let answer = self.ask("VERIFY", &[0x00, 0x20, 0x00, reference, 0x01, 0x00]);
-        drop(self.tape.take_pin());
-        Ok(match answer?.1 {
-            super::link::status::OK => Presented::Right,
-            BLOCKED | 0x63c0 => Presented::Blocked,
-            // 63Cx counts, a YubiKey says 6982.
-            WRONG => Presented::Wrong,
-            sw if sw & 0xfff0 == 0x63c0 => Presented::Wrong,
-            sw => Presented::Other(sw),
-        })
-    }
-
-    /// Tries left for the user PIN, the resetting code and the admin PIN (PW Status Bytes, DO C4).
-    pub(super) fn tries(&mut self) -> Result<[u8; 3], CardError> {
-        const COMMAND: &str = "GET DATA C4";
-        let answer = self.send(COMMAND, &[0x00, 0xca, 0x00, 0xc4, 0x00])?;
-        answer
-            .get(4..7)
-            .and_then(|left| left.try_into().ok())
-            .ok_or_else(|| CardError::Malformed { command: COMMAND, why: format!("{} bytes", answer.len()) })
+    match judge(pin, Whose::User, longest) {
+        Ok(()) => Secret::of(pin).map(drop),
+        Err(PinFlaw::Long { length, max }) => Err(CardError::PinTooLong { length, max }.into()),
+        Err(flaw) => Err(ProvisionError::BadPin { why: flaw.to_string() }),
     }
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::observe::{Observed, Origin, SlotState};
-use super::profile::{KeyWish, Profile, ResettingCode, Touch, Tries};
-use crate::card::info::TouchPolicy;
+use super::profile::{KeyWish, Profile, ResettingCode, Tries};
+use crate::card::info::{Touch, TouchPolicy};
 
 /// What no card tells and earlier runs wrote down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

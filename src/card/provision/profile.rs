@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
-use crate::card::info::TouchPolicy;
+use crate::card::info::Touch;
 use crate::digest::Sha256Digest;
 
 /// The most bytes of a profile. The example has two thousand.
@@ -98,50 +98,6 @@ impl<const REFERENCE: u8> TryFrom<WishFile> for Wish<REFERENCE> {
             touch: file.touch.unwrap_or(usual),
             import: file.import,
         }))
-    }
-}
-
-/// When a key wants a touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Touch {
-    /// Never.
-    Off,
-    /// At each use; the admin PIN can lower it.
-    On,
-    /// At each use; only another key lowers it.
-    Fixed,
-    /// Good for 15 s.
-    Cached,
-    /// Good for 15 s; only another key lowers it.
-    CachedFixed,
-}
-
-impl Touch {
-    /// As the card writes it (User Interaction Flag, first byte).
-    pub(crate) fn wire(self) -> u8 {
-        match self {
-            Self::Off => 0,
-            Self::On => 1,
-            Self::Fixed => 2,
-            Self::Cached => 3,
-            Self::CachedFixed => 4,
-        }
-    }
-
-    /// The same policy in the words of a token's description.
-    pub fn policy(self) -> TouchPolicy {
-        match self {
-            Self::Off => TouchPolicy::Off,
-            Self::On => TouchPolicy::On,
-            Self::Fixed => TouchPolicy::Fixed,
-            Self::Cached => TouchPolicy::Cached,
-            Self::CachedFixed => TouchPolicy::CachedFixed,
-        }
-    }
-
-    pub(crate) fn is_cached(self) -> bool {
-        matches!(self, Self::Cached | Self::CachedFixed)
     }
 }
 

@@ -8,14 +8,14 @@ use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
 use sequoia_openpgp::types::HashAlgorithm;
 use zeroize::Zeroizing;
 
-use super::apply::{ADMIN, USER, command};
-use super::link::{Link, status};
+use super::link::{Link, Presented, status};
 use super::observe::Observed;
-use super::pins::{FACTORY_ADMIN, FACTORY_USER, Presented};
 use super::{ProofError, ProvisionError};
 use crate::card::error::{CardError, Doing};
 use crate::card::info::{TokenInfo, TouchNeed};
+use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
+use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
 use crate::card::session::Token;
 use crate::card::touch::{Attendant, CardSigner, PinEntry, PinRequest};
 use crate::card::watch::Patience;
@@ -43,11 +43,9 @@ pub(super) fn pins(link: &mut Link<'_>, observed: &Observed, pins: &Pins) -> Res
         let kdf = observed.derivation()?;
         let code = code.for_card(kdf.as_ref(), Whose::ResettingCode)?;
         let user = pins.user.for_card(kdf.as_ref(), Whose::User)?;
-        let mut joined = Zeroizing::new(Vec::with_capacity(code.len() + user.len()));
-        joined.extend_from_slice(&code);
-        joined.extend_from_slice(&user);
         // It sets the user PIN to what it is.
-        let (_, sw) = link.ask("RESET RETRY COUNTER", &command([0x00, 0x2c, 0x00, USER], &joined))?;
+        let order = Order::new_user_pin_by_code(&code, &user);
+        let (_, sw) = link.ask(order.name, &order.bytes)?;
         if sw != status::OK {
             return Err(ProofError::ResettingCodeRefused { sw }.into());
         }
