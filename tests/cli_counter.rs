@@ -8,9 +8,10 @@ mod support;
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{ADMIN_PIN, PIN, Ran, World, need, run};
+use support::{ADMIN_PIN, PIN, PROGRAM, Ran, SERIAL, World, need, run};
 use virtual_openpgp_card::Firmware;
 use virtual_openpgp_card::attestation::{Authority, Certificate, ChainShape};
+use virtual_openpgp_card::stage::Builder;
 
 const YUBIKEYS: [(&str, Firmware); 2] = [("5.2.7", Firmware::V5_2_7), ("5.7.4", Firmware::V5_7_4)];
 const ROOT: [&str; 2] = ["--root", "root.pem"];
@@ -211,4 +212,96 @@ fn the_attestation_key_may_want_a_touch_of_its_own() {
         ],
         "{ran:?}"
     );
+}
+
+// Inline, and from one run to the next.
+
+/// `run` with the counter.
+fn run_counting(world: &World, options: &[&str]) -> Ran {
+    let mut command = world.touchgate(["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"]);
+    support::run_with(command.args(options).args(["--", "touch", "ran"]), PIN)
+}
+
+/// What `run` says about the counter.
+fn said(ran: &Ran) -> Option<&str> {
+    ran.err.lines().find_map(|line| line.strip_prefix("counter: "))
+}
+
+#[test]
+fn run_remembers_the_counter_from_one_to_the_next() {
+    let world = world(YUBIKEYS[0], "--touch=now");
+    let kept = world.home.join(".local/state/touchgate/counters");
+    let counting = [&["--with-counter"][..], &ROOT].concat();
+    // As long as no counter came, nothing is kept.
+    run_counting(&world, &[]).succeeded();
+    assert!(!kept.exists());
+    let ran = run_counting(&world, &counting).succeeded();
+    let weaker = "(on the word of root.pem, not Yubico's)";
+    let first = format!("3, the first of this key here, nothing to compare it with {weaker}");
+    assert_eq!(said(&ran), Some(first.as_str()), "{ran:?}");
+    // Those without a counter are known all the same.
+    let ran = run_counting(&world, &[]).succeeded();
+    assert_eq!(said(&ran), None);
+    let ran = run_counting(&world, &counting).succeeded();
+    let seen = format!("5, every signature since the last one was seen here {weaker}");
+    assert_eq!(said(&ran), Some(seen.as_str()), "{ran:?}");
+    sign_with_gpg(&world);
+    let ran = run_counting(&world, &counting).succeeded();
+    assert!(
+        said(&ran).unwrap().starts_with("7, 1 signature by this key that nobody here saw between "),
+        "{ran:?}"
+    );
+    let text = fs::read_to_string(&kept).unwrap();
+    assert!(text.starts_with("touchgate counters 1\n") && text.contains(" 7 1 1 "), "{text}");
+
+    // What cannot be read is found out before the PIN, also where no counter was asked for.
+    fs::write(&kept, "something else\n").unwrap();
+    fs::remove_file(world.home.work().join("ran")).unwrap();
+    let before = world.tell("trace count");
+    for options in [&["--json"][..], &["--json", "--with-counter"]] {
+        let object = run_counting(&world, options).exits(121).json();
+        assert_eq!(object["code"], "bad-counters", "{object}");
+    }
+    assert_eq!(world.tell("trace count"), before);
+    assert!(!world.exists("ran"), "nothing was started");
+}
+
+/// A token that is set back to what it was, counter and all, as no genuine one can be.
+#[test]
+fn a_token_that_was_set_back_is_rejected() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, old) = (folder.path().join("state"), folder.path().join("old"));
+    let options = format!("--touch=now --state={}", state.display());
+    let world = world(YUBIKEYS[1], &options);
+    let counting = [&["--json", "--with-counter"][..], &ROOT].concat();
+    run_counting(&world, &counting).succeeded();
+    fs::copy(&state, &old).unwrap();
+    for _ in 0..2 {
+        run_counting(&world, &counting).succeeded();
+    }
+    fs::remove_file(world.home.work().join("ran")).unwrap();
+    let options = format!("--firmware={} --touch-policy=fixed {options}", YUBIKEYS[1].0);
+    let again = Builder::new(PROGRAM).card(support::card_arguments(SERIAL, &options, None));
+    let World { stage, home } = world;
+    drop(stage);
+    fs::copy(&old, &state).unwrap();
+    let world = World { stage: again.start().unwrap(), home };
+    let kept = world.home.join(".local/state/touchgate/counters");
+    let remembered = fs::read_to_string(&kept).unwrap();
+    for code in ["counter-went-back", "counter-before-signature"] {
+        let ran = run_counting(&world, &counting).exits(123);
+        assert_eq!(ran.json()["code"], code, "{ran:?}");
+        assert!(!world.exists("ran"), "nothing was started");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), remembered);
+    }
+}
+
+/// In this process and for nobody to see: still not believed without its root, and then nothing is started.
+#[test]
+fn run_starts_nothing_on_a_counter_that_is_not_believed() {
+    let world = world(YUBIKEYS[1], "--touch=now");
+    let ran = run_counting(&world, &["--json", "--with-counter"]).exits(123);
+    assert_eq!(ran.json()["code"], "counter-not-believed", "{ran:?}");
+    assert!(!world.exists("ran"));
+    assert!(!world.home.join(".local").exists());
 }

@@ -51,7 +51,7 @@ impl Planned {
         let made = work::attest_now(desk, token, self.attestable, kept, patience)?;
         let judged = self.authorities.judge(&made);
         let pem = authorities::to_file(&made, judged.as_ref().ok());
-        Ok(Made { pem })
+        Ok(Made { pem, authorities: self.authorities })
     }
 }
 
@@ -59,6 +59,17 @@ impl Planned {
 pub(super) struct Made {
     /// As it goes into its file.
     pub pem: String,
+    authorities: Authorities,
+}
+
+impl Made {
+    /// For the verifier in this process.
+    ///
+    /// # Errors
+    /// If it is no attestation at all.
+    pub(super) fn presented(&self) -> Result<Presented, Rejection> {
+        present(self.pem.as_bytes(), &self.authorities)
+    }
 }
 
 /// Reads the counter that came with an answer.

@@ -16,6 +16,7 @@ mod enrol;
 mod failure;
 mod init;
 mod log;
+mod memory;
 #[cfg(feature = "desktop-notification")]
 mod notice;
 mod pin;

@@ -34,11 +34,23 @@ pub(super) struct Chosen {
 /// # Errors
 /// If there is no home directory.
 pub(super) fn personal() -> Result<PathBuf, Failure> {
+    Ok(home()?.join(".config/touchgate"))
+}
+
+/// The directory of what is remembered for this person, which need not exist.
+///
+/// # Errors
+/// If there is no home directory.
+pub(super) fn state() -> Result<PathBuf, Failure> {
+    Ok(home()?.join(".local/state/touchgate"))
+}
+
+fn home() -> Result<PathBuf, Failure> {
     let home = env::home_dir().filter(|home| home.is_absolute());
     let missing = || {
         Failure::failed("no-home", "there is no home directory to keep the configuration in").hint("set HOME")
     };
-    Ok(home.ok_or_else(missing)?.join(".config/touchgate"))
+    home.ok_or_else(missing)
 }
 
 /// What stands under this name in the person's configuration and in the machine's.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,7 +15,10 @@ use serde_json::Value;
 
 use crate::card::{CardError, KeptPin};
 use crate::challenge::Challenge;
+use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
+use crate::cli::counter::{self, Planned};
+use crate::cli::memory::Memory;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, place};
@@ -25,7 +28,7 @@ use crate::text::Text;
 use crate::trust::policy::Rule;
 use crate::trust::quorum::{self, QuorumMet};
 use crate::unix_time::UnixTime;
-use crate::verify::{self, OpenRequests, Verified};
+use crate::verify::{self, Verified};
 
 const EXAMPLE: &str = "\
 Example:
@@ -45,6 +48,15 @@ pub(super) struct Arguments {
     /// Write the verdict as one JSON object to this descriptor before the command starts
     #[arg(long, value_name = "N")]
     status_fd: Option<u32>,
+    /// Have the token attest its signature counter afterwards, and say what else it signed since the last time
+    #[arg(long)]
+    with_counter: bool,
+    /// More certificates between the counter and its root, PEM or DER; a directory gives every file in it
+    #[arg(long, value_name = "FILE", requires = "with_counter")]
+    intermediates: Vec<PathBuf>,
+    /// A root for counters beside Yubico's; what it vouches for is its word
+    #[arg(long, value_name = "FILE", requires = "with_counter")]
+    root: Vec<PathBuf>,
     /// Show what would be asked, and of whom, and stop
     #[arg(long)]
     dry_run: bool,
@@ -101,17 +113,33 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         return Ok(Passed::Explained(explained(&challenge, rule)));
     }
     check_alone(rule)?;
-    let mut requests = OpenRequests::default();
-    requests.open(challenge.clone());
-    let mut token = work::find_token(common, &desk.patience(challenge.expires))?;
+    let mut memory = Memory::new()?;
+    memory.open(challenge.clone());
+    let authorities =
+        arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
+    let authorities = authorities.transpose()?;
+    let patience = desk.patience(challenge.expires);
+    let mut token = work::find_token(common, &patience)?;
     work::check_touch(token.info(), &chosen.trust)?;
+    let planned = authorities.map(|authorities| Planned::new(&token, authorities, &patience)).transpose()?;
     let cert = work::certificate(token.info(), Some(&chosen.trust), None)?;
     let statement = challenge.clone().decided(Decision::Approve);
     show_digested(&desk, arguments, &challenge);
     work::show_statement(&desk, &statement);
-    let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut KeptPin::default())?;
+    let mut kept = KeptPin::default();
+    let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut kept)?;
     let code = challenge.id.short_code();
-    let verified = verify::response(&response, &chosen.trust, &mut requests, UnixTime::now());
+    let verified = match planned {
+        None => verify::response(&response, &chosen.trust, &mut memory, UnixTime::now()),
+        Some(planned) => {
+            let made = planned.make(&mut desk, &mut token, &mut kept, &patience)?;
+            made.presented().and_then(|presented| {
+                let now = UnixTime::now();
+                verify::response_with_counter(&response, &presented, &chosen.trust, &mut memory, now)
+            })
+        }
+    };
+    drop(kept);
     let approval = match verified.map_err(|rejection| failure::rejected(&rejection, &code))? {
         Verified::Approved(approval) => approval,
         Verified::Refused(refusal) => {
@@ -131,6 +159,9 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         approval.answer().serial(),
         approval.answer().tier()
     ));
+    if let Some(counted) = approval.answer().counter() {
+        say(&format!("counter: {}\n", counter::text(counted, approval.answer().signed_at())));
+    }
     let met = quorum::decide(&chosen.trust, &challenge, vec![approval], UnixTime::now())?;
     if commit::checked_out(&arguments.command) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
@@ -231,10 +262,13 @@ fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
     let approvals =
         met.approvals().iter().map(|approval| approval.answer().person().to_owned()).collect::<Vec<_>>();
     let challenge = met.challenge();
-    let report = Report::decided(Verdict::Approved, "")
+    let mut report = Report::decided(Verdict::Approved, "")
         .with("request", challenge.id.to_string())
         .with("approved_by", approvals)
         .with("statement", challenge.to_text());
+    if let Some(counted) = met.approvals().iter().find_map(|approval| approval.answer().counter()) {
+        report = report.with("counter", counter::fields(counted));
+    }
     if let Err(error) = status(arguments, &report.json()) {
         return no_status(&error);
     }

@@ -193,8 +193,8 @@ pub trait Ledger {
     /// Why it could not be looked up; the answer then does not count.
     fn counter(&self, key: &Fingerprint) -> Result<Option<Counter>, String>;
 
-    /// Records an answer and the counter of its key, atomically. Whether the answer was given before is seen to
-    /// first, then whether the counter is as the entry has it.
+    /// Records an answer and the counter of its key, atomically, if the answer was not given before and the counter
+    /// is as the entry has it.
     ///
     /// # Errors
     /// Why it could not be recorded; the answer then does not count.
@@ -214,6 +214,15 @@ impl OpenRequests {
     pub fn open(&mut self, challenge: Challenge) {
         self.issued.insert(challenge.id, challenge);
     }
+
+    /// Whether this person gave this decision on this request before.
+    pub fn has(&self, entry: &Entry<'_>) -> bool {
+        self.answers.contains(&answer_of(entry))
+    }
+}
+
+fn answer_of(entry: &Entry<'_>) -> (RequestId, String, &'static str) {
+    (*entry.request, entry.person.to_owned(), entry.decision.word())
 }
 
 impl Ledger for OpenRequests {
@@ -226,14 +235,13 @@ impl Ledger for OpenRequests {
     }
 
     fn record(&mut self, entry: &Entry<'_>) -> Result<Recorded, String> {
-        let answer = (*entry.request, entry.person.to_owned(), entry.decision.word());
-        if self.answers.contains(&answer) {
+        if self.has(entry) {
             return Ok(Recorded::Again);
         }
         if self.counters.get(entry.key).copied() != entry.before {
             return Ok(Recorded::Overtaken);
         }
-        self.answers.insert(answer);
+        self.answers.insert(answer_of(entry));
         self.counters.extend(entry.after.map(|after| (entry.key.clone(), after)));
         Ok(Recorded::Yes)
     }
