@@ -221,7 +221,7 @@ fn a_token_attests_and_openssl_agrees() {
     // Through gpg, which holds the card, and gpg works on.
     world.assert_gpg_works();
     let ran = make(&world, &[&["--out", "held.pem"][..], &known].concat()).succeeded();
-    assert!(ran.err.contains("scdaemon holds the card"), "{ran:?}");
+    assert!(ran.err.contains("scdaemon has the card"), "{ran:?}");
     world.assert_gpg_works();
     let object = make(&world, &["--json", "--slot", "decryption"]).exits(1).json();
     assert_eq!(object["code"], "not-attested");

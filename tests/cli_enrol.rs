@@ -110,7 +110,7 @@ fn a_member_enrols_and_the_file_holds_all_of_it() {
     // Through the scdaemon that gpg has started since, too.
     world.assert_gpg_works();
     let through = enrol(&world, &["--out", "second.enrol"]).succeeded();
-    assert!(through.err.contains("scdaemon holds the card"), "{through:?}");
+    assert!(through.err.contains("scdaemon has the card"), "{through:?}");
     let second = judged(&world, "second.enrol").attestation;
     assert_eq!(second[1], enrolled.attestation[1], "the token's own certificate is the same");
     assert_ne!(second[0], enrolled.attestation[0], "the attestation was made anew");

@@ -70,7 +70,7 @@ fn both_ways(algorithm: &str, statement_options: &[&str]) {
         let request = world.request();
         let name = format!("through-{path}");
         let ran = world.approve(&["--card-path", path, "--detached", &name, &request]).succeeded();
-        assert!(ran.err.contains("scdaemon holds the card"), "{ran:#?}");
+        assert!(ran.err.contains("scdaemon has the card"), "{ran:#?}");
         assert_good(&world, &name, &format!("{name}.asc"));
         world.assert_gpg_works();
         run(&mut world.touchgate(["verify", &name, "--request", &request])).succeeded();

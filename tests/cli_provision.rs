@@ -154,7 +154,7 @@ fn a_person_provisions_a_token_and_other_tools_agree() {
     assert!(without.code == 2 && without.err.contains("--admin-pin-fd"), "{without:?}");
     let mut command = world.touchgate(["card", "provision", "team.toml", "--no-input", "--json"]);
     let mended = run_with(command.args(["--admin-pin-fd", "0"]), &admin).succeeded();
-    assert!(mended.err.contains("scdaemon holds the card"), "{mended:?}");
+    assert!(mended.err.contains("scdaemon has the card"), "{mended:?}");
     assert_eq!(mended.json()["writes"], 1, "{mended:?}");
     assert!(!format!("{mended:?}").contains(&admin));
 

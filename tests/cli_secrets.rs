@@ -107,7 +107,7 @@ fn no_output_holds_a_pin() {
         // Through scdaemon.
         run(&mut world.gpg(&["--card-status"])).succeeded();
         let ran = run_with(loudest(&mut world.touchgate(run_it)), RIGHT).succeeded();
-        assert!(ran.err.contains("scdaemon holds the card"), "{ran:#?}");
+        assert!(ran.err.contains("scdaemon has the card"), "{ran:#?}");
         assert_silent_about_pins(&ran, true);
         assert_in_no_file(world.home.path());
     }
