@@ -85,6 +85,8 @@ struct World {
 enum Enrolled {
     ByTheCard,
     Not,
+    /// It attests another key, or says that it comes from another token.
+    Other(Said, bool),
 }
 
 impl World {
@@ -104,6 +106,11 @@ impl World {
         let attestation = match enrolled {
             Enrolled::ByTheCard => Some(attested(&card, shape)),
             Enrolled::Not => None,
+            Enrolled::Other(said, other_key) => {
+                let other = other_card().public_key(Slot::Signature).unwrap();
+                let own = card.public_key(Slot::Signature).unwrap();
+                Some(all(&Authority::new(shape).attest(if *other_key { &other } else { &own }, said)))
+            }
         };
         let trust = trust(&cert, attestation, &roots(shape, root));
         Self { shape, card, cert, trust, ledger: OpenRequests::default(), asked: 0 }
@@ -194,6 +201,13 @@ impl World {
     fn known(&self) -> Option<Counter> {
         self.ledger.counter(&look(&self.card).info().signature_key.as_ref().unwrap().fingerprint).unwrap()
     }
+}
+
+/// Somebody else's, with a key of its own.
+fn other_card() -> VirtualCard {
+    let card = VirtualCard::builder().seed([9; 32]).build();
+    card.generate(Slot::Signature, Algorithm::Ed25519, 7).unwrap();
+    card
 }
 
 fn look(card: &VirtualCard) -> Card {
@@ -306,6 +320,15 @@ fn the_enrolled_attestation_is_where_counting_begins() {
     assert_eq!(told(world.judge(&signed, &presented)), Ok((1, Advance::First { since_enrolment: None })));
 }
 
+#[test]
+fn what_trust_holds_of_another_key_or_token_is_no_beginning() {
+    let said = || Said { signature_count: Some(100), ..Said::about(Slot::Signature) };
+    for (said, other_key) in [(said(), true), (Said { serial: 12_345_679, ..said() }, false)] {
+        let mut world = World::new(Firmware::V5_7_4, &Enrolled::Other(said, other_key), yubico());
+        assert_eq!(told(world.approve()), Ok((2, Advance::First { since_enrolment: None })));
+    }
+}
+
 /// What an attestation made beforehand can do, and what not: it is found out by the next one at the latest.
 #[test]
 fn an_attestation_made_before_the_signature_is_told_apart() {
@@ -366,8 +389,7 @@ fn what_is_not_this_keys_counter_has_its_own_code() {
         let signed = world.signed();
         let said = || Said { signature_count: Some(9), firmware, ..Said::about(Slot::Signature) };
         let other_key = {
-            let other = VirtualCard::builder().seed([9; 32]).build();
-            let key = other.generate(Slot::Signature, Algorithm::Ed25519, 7).unwrap();
+            let key = other_card().public_key(Slot::Signature).unwrap();
             Presented::under(
                 all(&Authority::new(world.shape).attest(&key, &said())),
                 roots(world.shape, yubico()),
