@@ -190,6 +190,31 @@ fn an_approval_outlives_its_counter() {
     verify(&world, &[code], &ROOT).succeeded();
 }
 
+/// From the PIN on at every command, and after the two that make something: an approval is there from the signature on,
+/// a counter never, and no try of the PIN is lost.
+#[test]
+fn a_token_may_be_pulled_at_any_command() {
+    const COMMANDS: u32 = 18;
+    const SIGNATURE: u32 = 11;
+    let world = world(YUBIKEYS[1], "--touch=now");
+    let before = (SIGNATURE - 1..=COMMANDS).map(|number| ("pull-before", number));
+    for (order, number) in before.chain([SIGNATURE, COMMANDS].map(|number| ("pull-after", number))) {
+        let request = world.request();
+        let code = request.strip_suffix(".request").unwrap();
+        world.tell(&format!("{order} {number}"));
+        let ran = world.approve(&["--json", &request, "--with-counter"]).exits(5);
+        assert!(!ran.err.contains("panicked"), "{order} {number}: {ran:#?}");
+        let signed = number > SIGNATURE;
+        assert_eq!(world.exists(&format!("{code}.approval")), signed, "{order} {number}: {ran:#?}");
+        assert!(!world.exists(&format!("{code}.counter.pem")), "{order} {number}: {ran:#?}");
+        assert_eq!(ran.json().get("file").is_some(), signed, "{order} {number}: {ran:#?}");
+        world.tell("insert");
+        let info = run(&mut world.touchgate(["card", "info", "--json"])).succeeded().json();
+        assert_eq!(info["pin_tries_left"], 3, "{order} {number}");
+    }
+    approve(&world);
+}
+
 /// The attestation key's own touch policy (DO D9): a second touch, announced as what it is.
 #[test]
 fn the_attestation_key_may_want_a_touch_of_its_own() {
