@@ -10,11 +10,15 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use support::{Home, PIN, Ran, World, need, run, run_with};
+use support::{ADMIN_PIN, Home, PIN, Ran, World, need, run, run_with};
 
-/// A command that needs the card. `REQUEST` stands for a request that waits; the PIN is on standard input.
+/// A command that needs the card. `REQUEST` stands for a request that waits.
 struct Case {
     line: &'static str,
+    /// On standard input: the PIN as a rule.
+    input: &'static str,
+    /// Its exit code.
+    code: i32,
     /// Whether it begins on a machine where nothing is set up.
     unset: bool,
     /// Whether it signs.
@@ -24,11 +28,11 @@ struct Case {
 }
 
 const fn case(line: &'static str) -> Case {
-    Case { line, unset: false, signs: false, offset: 0 }
+    Case { line, input: PIN, code: 0, unset: false, signs: false, offset: 0 }
 }
 
 /// Every command that needs a card: a new one belongs here.
-const CASES: [Case; 7] = [
+const CASES: [Case; 12] = [
     case("card list"),
     case("card info"),
     case("doctor"),
@@ -36,6 +40,56 @@ const CASES: [Case; 7] = [
     Case { signs: true, ..case("refuse REQUEST --no-input --pin-fd 0 --because no") },
     Case { signs: true, offset: 120, ..case("run deploy payments/prod --no-input --pin-fd 0 -- touch ran") },
     Case { unset: true, ..case("init --no-input --touch keep --certificate CERTIFICATE") },
+    case("card touch"),
+    Case { input: ADMIN_PIN, ..case("card touch --slot decryption on --no-input --admin-pin-fd 0") },
+    Case { input: ADMIN_PIN, ..case("card touch --slot attestation cached --no-input --admin-pin-fd 0") },
+    // It attests, and nobody believes the test authority.
+    Case { code: 3, ..case("card attest --no-input --pin-fd 0 --out held.pem") },
+    Case { signs: true, ..case("enrol --no-input --pin-fd 0 --out held.enrol") },
+];
+
+/// Commands that leave other PINs or keys behind, in this order, each with the PIN with which gpg then signs; with
+/// none where there is no key any more that gpg knows.
+const CHANGES: [(Case, Option<&str>); 8] = [
+    (
+        Case { input: "123456\n271828", ..case("card pin change --no-input --pin-fd 0 --new-pin-fd 0") },
+        Some("271828"),
+    ),
+    (
+        Case {
+            input: "12345678\n27182818",
+            ..case("card pin change --admin --no-input --admin-pin-fd 0 --new-pin-fd 0")
+        },
+        Some("271828"),
+    ),
+    (
+        Case {
+            input: "27182818\n31415926",
+            ..case("card pin change --resetting-code --no-input --admin-pin-fd 0 --new-pin-fd 0")
+        },
+        Some("271828"),
+    ),
+    (
+        Case {
+            input: "31415926\n161803",
+            ..case("card pin unblock --no-input --resetting-code-fd 0 --new-pin-fd 0")
+        },
+        Some("161803"),
+    ),
+    (
+        Case { input: "27182818", ..case("card pin set-retries 5 4 6 --yes --no-input --admin-pin-fd 0") },
+        Some(PIN),
+    ),
+    (Case { input: ADMIN_PIN, ..case("card touch fixed --yes --no-input --admin-pin-fd 0") }, Some(PIN)),
+    // It erases: gpg has nothing of the new keys.
+    (
+        Case {
+            input: "271828",
+            ..case("card provision --no-input --pin-fd 0 --show-fd 2 --erase 12345678 --out held")
+        },
+        None,
+    ),
+    (case("card reset --no-input --erase 12345678"), None),
 ];
 
 impl Case {
@@ -53,7 +107,7 @@ impl Case {
             word => word,
         });
         let mut command = world.touchgate(further);
-        let ran = run_with(command.args(words), PIN);
+        let ran = run_with(command.args(words), self.input);
         if self.unset {
             let _ = fs::remove_dir_all(&config);
             fs::rename(&away, &config).unwrap();
@@ -73,10 +127,10 @@ fn held_by_scdaemon(configuration: &str) -> World {
 }
 
 /// gpg signs with the card, now and at the first attempt, with the PIN typed anew.
-fn assert_gpg_signs(world: &World) {
+fn assert_gpg_signs(world: &World, pin: &str) {
     world.write("message", "whatever");
     let mut gpg = world.gpg(&["--pinentry-mode", "loopback", "--passphrase-fd", "0", "--detach-sign"]);
-    run_with(gpg.args(["--output", "message.sig", "message"]), PIN).succeeded();
+    run_with(gpg.args(["--output", "message.sig", "message"]), pin).succeeded();
     fs::remove_file(world.home.work().join("message.sig")).unwrap();
 }
 
@@ -98,12 +152,31 @@ fn through_scdaemon_every_command_works_and_gpg_afterwards() {
     let holder = scdaemon(&world);
     for case in &CASES {
         let before = counter(&world);
-        let ran = case.run(&world, &[]).succeeded();
+        let ran = case.run(&world, &[]).exits(case.code);
         world.assert_gpg_works();
         assert_eq!(counter(&world) - before, u64::from(case.signs), "{}: {ran:?}", case.line);
-        assert_gpg_signs(&world);
+        assert_gpg_signs(&world, PIN);
         // Nothing was killed.
         assert_eq!(scdaemon(&world), holder, "{}", case.line);
+    }
+}
+
+/// What changes PINs and keys, whether scdaemon holds the card or shares it.
+#[test]
+fn through_scdaemon_a_token_is_changed_and_gpg_works_afterwards() {
+    for configuration in ["", "pcsc-shared\n"] {
+        let world = held_by_scdaemon(configuration);
+        let holder = scdaemon(&world);
+        for (case, pin) in &CHANGES {
+            case.run(&world, &[]).exits(case.code);
+            world.assert_gpg_works();
+            if let Some(pin) = pin {
+                assert_gpg_signs(&world, pin);
+            }
+            assert_eq!(scdaemon(&world), holder, "{}", case.line);
+        }
+        let info = run(&mut world.touchgate(["card", "info", "--json"])).succeeded().json();
+        assert_eq!((&info["through"], &info["key"]), (&"scdaemon".into(), &serde_json::Value::Null));
     }
 }
 
@@ -112,10 +185,10 @@ fn beside_a_scdaemon_that_shares_every_command_works_and_gpg_afterwards() {
     let world = held_by_scdaemon("pcsc-shared\n");
     let holder = scdaemon(&world);
     for case in &CASES {
-        case.run(&world, &[]).succeeded();
+        case.run(&world, &[]).exits(case.code);
         // At the first attempt: past scdaemon, the reset after a signature would fail gpg's next command.
         world.assert_gpg_works();
-        assert_gpg_signs(&world);
+        assert_gpg_signs(&world, PIN);
         assert_eq!(scdaemon(&world), holder, "{}", case.line);
     }
     // What is different: the card can be had directly too. Looking does not disturb gpg, signing does so once.
@@ -186,7 +259,7 @@ fn another_program_is_named_with_its_process_id_by_every_command() {
     let mut explorer = Other::explorer(&world);
     let name = explorer.named("opensc-explorer");
     let cure = format!("`kill {}`", explorer.child.id());
-    for case in &CASES {
+    for case in CASES.iter().chain(CHANGES.iter().map(|(case, _)| case)) {
         let ran = case.run(&world, &[]);
         if case.line == "card list" {
             assert!(ran.succeeded().out.contains(&format!(": in use by {name}\n")));

@@ -4,13 +4,14 @@
 
 #[path = "support/cli.rs"]
 mod support;
+#[path = "support/ykman.rs"]
+mod ykman;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use support::{Ran, Running, Terminal, World, need, run, run_with, signal, wait_until};
 use virtual_openpgp_card::stage::exit_code;
+use ykman::ykman;
 
 /// Other algorithms than the key that is on the token, tries and a KDF, which reset PINs on the way.
 const PROFILE: &str = r#"[keys]
@@ -39,21 +40,6 @@ fn world() -> World {
 fn provision(world: &World, arguments: &[&str]) -> Ran {
     let mut command = world.touchgate(["card", "provision", "team.toml", "--no-input"]);
     run(command.args(arguments))
-}
-
-/// An `openpgp` command of ykman, which must not find the `pkill` that it uses on every scdaemon of the machine.
-fn ykman(world: &World, arguments: &[&str]) -> Ran {
-    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("ykman/bin/ykman");
-    let program = std::env::var_os("YKMAN").map_or(program, PathBuf::from);
-    assert!(program.exists(), "no {}; run: sh packaging/test-ykman.sh", program.display());
-    let bin = world.home.join("ykman-bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::write(bin.join("pkill"), "#!/bin/sh\nexit 0\n").unwrap();
-    fs::set_permissions(bin.join("pkill"), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = world.command(program);
-    command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
-    command.env("LC_ALL", "C.UTF-8").args(["--reader", "CCID 00 00", "openpgp"]).args(arguments);
-    run(&mut command)
 }
 
 #[track_caller]

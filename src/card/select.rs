@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::{CardError, Holder};
 use super::ident::Ident;
+use super::link::status::TERMINATED;
 use super::session::Token;
 use super::slot::Slot;
 use super::usb::Machine;
@@ -93,6 +94,32 @@ pub fn list_on(machine: &Machine, path: CardPath, patience: &Patience) -> Result
 /// a card that is in use or unreadable is never reported as absent.
 pub fn open(path: CardPath, wanted: Option<Ident>, patience: &Patience) -> Result<Token, CardError> {
     pick(list(path, patience)?, wanted)
+}
+
+/// Readers with a card whose OpenPGP application was terminated, as a reset does that was cut off. Such a card does
+/// not tell its serial.
+///
+/// # Errors
+/// As for [`list`].
+#[cfg(feature = "pcsc")]
+pub fn terminated(patience: &Patience) -> Result<Vec<Arc<dyn Slot>>, CardError> {
+    let mut found: Vec<Arc<dyn Slot>> = Vec::new();
+    for slot in watch::run_quietly(patience, super::pcsc::readers)? {
+        let slot: Arc<dyn Slot> = slot;
+        if let Err(CardError::Refused { sw: TERMINATED, .. }) = Token::look(Arc::clone(&slot), patience) {
+            found.push(slot);
+        }
+    }
+    Ok(found)
+}
+
+/// The same, where there is no way to a reader.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "pcsc"))]
+pub fn terminated(_: &Patience) -> Result<Vec<Arc<dyn Slot>>, CardError> {
+    Ok(Vec::new())
 }
 
 /// Chooses among what `list` found.

@@ -68,7 +68,7 @@ impl From<AdminError> for Failure {
                 (
                     "unsure",
                     cause.exit,
-                    "plug the token in and run the same command again: it says at the first PIN which one holds".to_owned(),
+                    "plug the token in and run the same command again; a PIN that is wrong then was changed".to_owned(),
                 )
             }
         };

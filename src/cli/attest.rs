@@ -210,7 +210,7 @@ fn hint(short: &Shortfall) -> &'static str {
     match short {
         Shortfall::FirmwareFloor { .. } => "use a kind of key that this firmware makes well: Ed25519 or RSA",
         Shortfall::TouchNotFixed { .. } => {
-            "`ykman openpgp keys set-touch sig fixed` makes touch permanent; attest again after that"
+            "`touchgate card touch fixed` makes touch permanent; attest again after that"
         }
         Shortfall::NotGenerated => "make a key on the token",
         Shortfall::OtherKey

@@ -1,4 +1,4 @@
-//! `card`: what tokens there are, what one says about itself and its keys, and a virtual one.
+//! `card`: what tokens there are, what one says about itself and its keys, what changes one, and a virtual one.
 
 use std::time::Duration;
 
@@ -25,6 +25,13 @@ pub(super) enum Command {
     Attest(Box<super::attest::Arguments>),
     /// Make a token what a profile says, and have it prove that
     Provision(super::provision::Arguments),
+    /// When the keys of a token want a touch
+    Touch(super::touch::Arguments),
+    /// Change PINs, unblock one, set how many tries they have
+    #[command(subcommand)]
+    Pin(super::pins::Command),
+    /// Make a token as it was delivered: ERASES its keys
+    Reset(super::reset::Arguments),
     /// A virtual token on a card stack of its own, for the command after --
     #[cfg(feature = "virtual-card")]
     Simulate(Box<super::simulate::Arguments>),
@@ -52,6 +59,9 @@ pub(super) fn card(common: &Common, command: Command) -> Outcome {
         Command::Info(_) => info(common),
         Command::Attest(arguments) => super::attest::attest(common, &arguments),
         Command::Provision(arguments) => super::provision::provision(common, &arguments),
+        Command::Touch(arguments) => super::touch::touch(common, &arguments),
+        Command::Pin(command) => super::pins::pin(common, &command),
+        Command::Reset(arguments) => super::reset::reset(common, &arguments),
         #[cfg(feature = "virtual-card")]
         Command::Simulate(_) => {
             Err(crate::cli::report::Failure::failed("internal", "`card simulate` ends by itself"))

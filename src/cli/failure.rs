@@ -40,7 +40,7 @@ impl From<CardError> for Failure {
             E::Removed => ("removed", exit::CARD, Some("nothing was signed; plug the token in and try again".into())),
             E::Changed { .. } => ("card-changed", exit::CARD, Some("leave the token in its place from the prompt to the touch".into())),
             E::WrongPin { tries_left } => ("wrong-pin", exit::CARD, wrong_pin(*tries_left)),
-            E::PinBlocked => ("pin-blocked", exit::CARD, Some("unblock it with the admin PIN: `gpg --card-edit`, then `admin`, `passwd`".into())),
+            E::PinBlocked => ("pin-blocked", exit::CARD, Some("set a new one with the resetting code or the admin PIN: `touchgate card pin unblock`".into())),
             E::PinTooShort { .. } => ("pin-too-short", exit::CARD, Some("it was not sent, so no try was lost".into())),
             E::PinTooLong { .. } => ("pin-too-long", exit::CARD, Some("it was not sent, so no try was lost".into())),
             E::NoPin { .. } => ("no-pin", exit::USAGE, Some("type it when you are asked at a terminal, or hand it over with --pin-fd N".into())),
@@ -51,6 +51,7 @@ impl From<CardError> for Failure {
             E::KeyMismatch { .. } => ("key-mismatch", exit::FAILED, Some("the certificate at hand is not this token's; export the right one, or use the right token with --card".into())),
             E::NotAttested { .. } => ("not-attested", exit::FAILED, Some("YubiKeys from firmware 5.2 on attest keys that were made on them; with another token, the roster's word is all there is (`touch = \"declared\"`)".into())),
             E::CertificateInTheWay { .. } => ("certificate-in-the-way", exit::FAILED, Some("keep a copy (`ykman openpgp certificates export`), then pass --overwrite".into())),
+            E::Refused { sw: 0x6285, .. } => ("card-refused", exit::FAILED, Some("a reset of this token was cut off; `touchgate card reset` ends it".into())),
             E::Refused { .. } => ("card-refused", exit::FAILED, None),
             E::Malformed { .. } => ("malformed-answer", exit::FAILED, Some("pull the token and plug it in again; if it stays so, do not trust it".into())),
             E::Transport { .. } => ("transport", exit::CARD, Some("pull the token, plug it in and try again".into())),
@@ -77,7 +78,7 @@ fn serials(cards: &[Ident]) -> Vec<String> {
 fn wrong_pin(tries_left: Option<u8>) -> Option<String> {
     Some(match tries_left {
         Some(0) => {
-            "the PIN is blocked now; unblock it with the admin PIN: `gpg --card-edit`, then `admin`, `passwd`"
+            "the PIN is blocked now; set a new one with the resetting code or the admin PIN: `touchgate card pin unblock`"
                 .into()
         }
         Some(1) => "one more wrong PIN blocks the token".into(),

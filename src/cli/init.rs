@@ -155,7 +155,7 @@ fn settle_touch(
     };
     desk.show(&format!(
         "{why}\nTurning touch on means that EVERY signature by this key asks for one: approvals, and also git commits,\n\
-         tags and mail that it signs. The admin PIN can turn it off again: `ykman openpgp keys set-touch sig off`.\n"
+         tags and mail that it signs. The admin PIN can turn it off again: `touchgate card touch off`.\n"
     ));
     let wanted = match (arguments.touch, &desk.terminal) {
         (Some(touch), _) => touch == Touch::On,

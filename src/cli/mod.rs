@@ -20,13 +20,17 @@ mod memory;
 #[cfg(feature = "desktop-notification")]
 mod notice;
 mod pin;
+mod pins;
 mod place;
 mod prompt;
 mod provision;
 mod report;
+mod reset;
 mod run;
+mod secret;
 #[cfg(feature = "virtual-card")]
 mod simulate;
+mod touch;
 mod verify;
 mod work;
 

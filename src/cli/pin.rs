@@ -106,23 +106,36 @@ fn at_terminal(
     }
 }
 
-/// Asks through pinentry, in a thread, since it does not listen to us while it asks.
+/// Asks through pinentry what `request` is about.
 fn with_pinentry(
     request: &PinRequest<'_>,
     shown: &Shown<'_>,
     cancel: &AtomicBool,
 ) -> Result<Option<PinEntry>, CardError> {
     let question = format!("PIN of token {} to {}{}", request.token.ident, shown.what, tries(request.token));
-    let description = description(shown.statement, &question);
+    let refused = request.refused.map(ToString::to_string);
+    let typed = through_pinentry(description(shown.statement, &question), "PIN", refused, cancel)?;
+    Pin::new(typed).map(|pin| Some(PinEntry::Typed(pin)))
+}
+
+/// Asks through pinentry, in a thread, since it does not listen to us while it asks.
+///
+/// # Errors
+/// [`CardError::NoPin`] if it cannot ask, [`CardError::Cancelled`].
+pub(super) fn through_pinentry(
+    description: String,
+    prompt: &'static str,
+    refused: Option<String>,
+    cancel: &AtomicBool,
+) -> Result<Zeroizing<Vec<u8>>, CardError> {
     // gpg's way to name the terminal on which pinentry may ask; without it, it looks for one of its own.
     let terminal = std::env::var("GPG_TTY").ok().filter(|name| !name.is_empty());
-    let refused = request.refused.map(ToString::to_string);
     let (answer, asked) = mpsc::channel();
     thread::spawn(move || {
         let result = match pinentry::PassphraseInput::with_default_binary() {
             None => Err("no terminal, and no pinentry is installed".to_owned()),
             Some(mut input) => {
-                input.with_description(&description).with_prompt("PIN");
+                input.with_description(&description).with_prompt(prompt);
                 if let Some(terminal) = &terminal {
                     let options = pinentry::unix::Options::builder().tty_name(terminal);
                     input.with_unix_options(options.build());
@@ -152,7 +165,7 @@ fn with_pinentry(
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 return Err(CardError::NoPin { why: "pinentry failed".into() });
             }
-            Ok(Ok(Some(pin))) => return Pin::new(pin).map(|pin| Some(PinEntry::Typed(pin))),
+            Ok(Ok(Some(typed))) => return Ok(typed),
             Ok(Ok(None)) => return Err(CardError::Cancelled { waited: Duration::ZERO }),
             Ok(Err(why)) => return Err(CardError::NoPin { why }),
         }

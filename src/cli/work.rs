@@ -27,6 +27,8 @@ use crate::trust::{MAX_FILE, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{Tier, tier};
 
+/// How long a person may take over one command that changes a token.
+const UNHURRIED: Duration = Duration::from_secs(10 * 60);
 /// How long nothing may be said while a card is looked at.
 const LONG_ENOUGH_TO_WONDER: Duration = Duration::from_secs(2);
 
@@ -79,6 +81,11 @@ impl Desk {
             waiting: patient(),
         }
     }
+}
+
+/// When a command that changes a token gives up.
+pub(super) fn soon() -> UnixTime {
+    UnixTime::now().plus(UNHURRIED)
 }
 
 /// Says once that somebody else has the card, if looking at it takes long enough to wonder.
@@ -256,7 +263,7 @@ pub(super) fn check_touch(token: &TokenInfo, trust: &Trust) -> Result<(), Failur
         Some((person, enrolled))
             if tier(enrolled).0 > Tier::Signed && token.touch.need() != TouchNeed::Always =>
         {
-            let hint = "turn it on again: `ykman openpgp keys set-touch sig on`";
+            let hint = "turn it on again: `touchgate card touch on`";
             Err(Failure::failed("touch-off", format!("token {} signs without a touch", token.ident))
                 .fact("roster", format!("{}'s key needs a touch", person.name))
                 .fact("token", format!("touch policy {}", token.touch.word()))

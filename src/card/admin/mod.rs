@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 pub use error::AdminError;
 pub use pins::{By, PinsNow};
 pub use reset::{Contents, Reset, activate};
+pub use touch::may_become;
 
 use super::application::Application;
 use super::error::CardError;

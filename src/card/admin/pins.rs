@@ -1,6 +1,7 @@
 //! Changing and unblocking PINs, and how many tries they have.
 
 use super::{AdminError, Talk, done, of};
+use crate::card::ident::Ident;
 use crate::card::link::{Presented, status};
 use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
@@ -105,6 +106,15 @@ impl Token {
         Ok(())
     }
 
+    /// Whether [`Token::set_tries`] can work here, whatever the PIN is.
+    ///
+    /// # Errors
+    /// [`AdminError::TriesFixed`], [`AdminError::KdfInUse`].
+    pub fn may_set_tries(&self, patience: &Patience) -> Result<(), AdminError> {
+        let ident = self.info().ident;
+        self.held(Purpose::Look, patience, move |talk| talk.may_set_tries(ident))
+    }
+
     /// Sets how many tries user PIN, resetting code and admin PIN have, and finds out which PINs the card then has:
     /// a YubiKey may go back to those of the factory.
     ///
@@ -123,12 +133,7 @@ impl Token {
     ) -> Result<PinsNow, AdminError> {
         let ident = self.info().ident;
         let now = self.held(Purpose::Sign, patience, move |talk| {
-            if talk.link.firmware(ident)?.is_none_or(|firmware| firmware < [4, 3, 1]) {
-                return Err(AdminError::TriesFixed { ident });
-            }
-            if talk.kdf()?.is_some() {
-                return Err(AdminError::KdfInUse { ident });
-            }
+            talk.may_set_tries(ident)?;
             talk.present(Whose::Admin, &admin)?;
             let order = Order::tries(tries);
             let sw = talk.change(&order, "its tries and PINs were changed")?;
@@ -149,6 +154,16 @@ impl Token {
 }
 
 impl Talk<'_, '_> {
+    fn may_set_tries(&mut self, ident: Ident) -> Result<(), AdminError> {
+        if self.link.firmware(ident)?.is_none_or(|firmware| firmware < [4, 3, 1]) {
+            return Err(AdminError::TriesFixed { ident });
+        }
+        if self.kdf()?.is_some() {
+            return Err(AdminError::KdfInUse { ident });
+        }
+        Ok(())
+    }
+
     fn judge(&self, whose: Whose, new: &Pin) -> Result<(), AdminError> {
         pin_rules::judge(new, whose, self.longest(whose)).map_err(|flaw| AdminError::BadPin { whose, flaw })
     }

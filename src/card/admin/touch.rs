@@ -1,6 +1,7 @@
 //! Touch policies of the three keys and of the one that attests.
 
 use super::{AdminError, Talk, done};
+use crate::card::ident::Ident;
 use crate::card::info::{Touch, TouchPolicy};
 use crate::card::key_slot::KeySlot;
 use crate::card::link::status;
@@ -52,13 +53,8 @@ impl Token {
     ) -> Result<(), AdminError> {
         let ident = self.info().ident;
         self.held(Purpose::Sign, patience, move |talk| {
-            match talk.touch(slot)? {
-                TouchPolicy::None => return Err(AdminError::NoTouchPolicy { ident, slot }),
-                now if now == wanted.policy() => return Ok(()),
-                now @ (TouchPolicy::Fixed | TouchPolicy::CachedFixed) => {
-                    return Err(AdminError::TouchFixed { ident, slot, now });
-                }
-                _ => {}
+            if !may_become(ident, slot, talk.touch(slot)?, wanted)? {
+                return Ok(());
             }
             talk.present(Whose::Admin, &admin)?;
             let order = Order::touch(slot, wanted);
@@ -71,6 +67,26 @@ impl Token {
             self.note_touch(wanted.policy());
         }
         Ok(())
+    }
+}
+
+/// Whether a policy has to be changed for it to be as wanted.
+///
+/// # Errors
+/// [`AdminError::TouchFixed`] and [`AdminError::NoTouchPolicy`] where it cannot be.
+pub fn may_become(
+    ident: Ident,
+    slot: Option<KeySlot>,
+    now: TouchPolicy,
+    wanted: Touch,
+) -> Result<bool, AdminError> {
+    match now {
+        TouchPolicy::None => Err(AdminError::NoTouchPolicy { ident, slot }),
+        now if now == wanted.policy() => Ok(false),
+        now @ (TouchPolicy::Fixed | TouchPolicy::CachedFixed) => {
+            Err(AdminError::TouchFixed { ident, slot, now })
+        }
+        _ => Ok(true),
     }
 }
 

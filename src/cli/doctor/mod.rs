@@ -177,12 +177,12 @@ fn pins(info: &TokenInfo) -> Result<String, Failure> {
             (0, 0) => {
                 failure.message =
                     "the PIN and the admin PIN are blocked, and there is no resetting code".into();
-                failure.hint = Some("only a reset helps, which erases the keys: `gpg --card-edit`, then `admin`, `factory-reset`; then enrol the token anew".into());
+                failure.hint = Some("only a reset helps, which erases the keys: `touchgate card reset`; then enrol the token anew".into());
             }
             (0, _) => {
                 failure.message = "the PIN and the admin PIN are blocked".into();
                 failure.hint =
-                    Some("unblock it with the resetting code: `gpg --card-edit`, then `unblock`".into());
+                    Some("set a new one with the resetting code: `touchgate card pin unblock`".into());
             }
             _ => {}
         }
