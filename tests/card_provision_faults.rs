@@ -28,7 +28,7 @@ fn card(personality: Personality) -> VirtualCard {
 /// Commands of a run that nothing disturbs.
 fn commands(personality: Personality, security: &Cert) -> u64 {
     let card = card(personality);
-    let desk = Desk::with(&everything(personality), security);
+    let desk = Desk::with(&whole(personality), security);
     finish(desk.run(&card).unwrap());
     card.command_count()
 }
@@ -64,7 +64,7 @@ fn every_command(personality: Personality, effects: &[Effect]) {
         for at in 0..positions {
             let card = card(personality);
             card.add_fault(Fault::at(at, effect.clone()));
-            let desk = Desk::with(&everything(personality), &security);
+            let desk = Desk::with(&whole(personality), &security);
             converges(&card, &desk, 1, &format!("{personality:?}, {effect:?} at {at}"));
         }
     }
@@ -99,7 +99,7 @@ fn a_token_that_is_opened_again_goes_on() {
     let positions = commands(personality, &security);
     for at in (0..positions).step_by(5) {
         for effect in [Effect::PowerLostBeforeWrite, Effect::PowerLostAfterWrite] {
-            let desk = Desk::with(&everything(personality), &security);
+            let desk = Desk::with(&whole(personality), &security);
             let memory = desk.folder.path().join("card.state");
             let open = || VirtualCard::builder().personality(personality).open(&memory).unwrap();
             let card = open();
@@ -124,7 +124,7 @@ fn cut_off_twice_it_still_comes_to_the_same_end() {
             let card = card(personality);
             card.add_fault(Fault::at(first, one.clone()));
             card.add_fault(Fault::at(first + 1 + second % positions, other.clone()));
-            let desk = Desk::with(&everything(personality), &security);
+            let desk = Desk::with(&whole(personality), &security);
             let what =
                 format!("{personality:?}, {one:?} at {first}, {other:?} {} later", 1 + second % positions);
             converges(&card, &desk, 2, &what);

@@ -154,10 +154,13 @@ fn a_person_provisions_a_token_and_other_tools_agree() {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    let attestations = ["authentication", "decryption", "signature"];
-    let mut expected: Vec<String> =
-        attestations.iter().map(|slot| format!("attestation-{slot}.pem")).collect();
-    expected.push("provisioned.json".to_owned());
+    let expected = [
+        "12345678.attestation.pem",
+        "12345678.authentication.attestation.pem",
+        "12345678.decryption.attestation.pem",
+        "provisioned.json",
+        "report.json",
+    ];
     assert_eq!(files, expected);
 }
 

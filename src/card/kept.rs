@@ -35,6 +35,10 @@ impl Attendant for Remembering<'_> {
         self.attendant.pinpad(token);
     }
 
+    fn about_to(&mut self, what: &str) {
+        self.attendant.about_to(what);
+    }
+
     fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
         self.attendant.touch_needed(token, need);
     }

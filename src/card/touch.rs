@@ -31,6 +31,11 @@ pub trait Attendant {
         let _ = token;
     }
 
+    /// What the next signature is for, where one run makes several.
+    fn about_to(&mut self, what: &str) {
+        let _ = what;
+    }
+
     /// The card is about to wait for a touch: for sure, or perhaps if its last one is remembered.
     /// Not called when no touch will be needed.
     fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed);

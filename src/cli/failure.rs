@@ -187,6 +187,16 @@ impl From<ProvisionError> for Failure {
                 exit::USAGE,
                 Some("choose another; six digits that are nobody's birthday will do"),
             ),
+            E::Anchor { .. } => ("bad-certificates", exit::FAILED, Some("give certificates, in PEM or DER")),
+            E::Primary { .. } => (
+                "bad-primary-key",
+                exit::FAILED,
+                Some(
+                    "it is what `gpg --export-secret-keys` writes, with the secret half of the primary key in it",
+                ),
+            ),
+            E::Certificate(_) => ("no-certificate", exit::FAILED, Some("mend [certificate] in the profile")),
+            E::Enrolment(_) => ("bad-enrolment", exit::FAILED, Some("do not hand this token out")),
             E::Import { .. } => ("bad-key-file", exit::FAILED, None),
             E::Escrow { .. } => (
                 "no-escrow",

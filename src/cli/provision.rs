@@ -1,24 +1,29 @@
 //! `card provision`: one token from what it is to what a profile says.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use sequoia_openpgp::Fingerprint;
+use sequoia_openpgp::crypto::Password;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::card::provision::{
-    self, Done, Job, MAX_PROFILE, Plan, Profile, ProvisionError, Step, Survey, UserPin, UserPinNeed,
+    self, Done, Job, MAX_PROFILE, Person, Plan, Profile, Progress, ProvisionError, Step, Survey, UserPin,
+    UserPinNeed, Vouched,
 };
 use crate::card::{
-    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Tape, TokenInfo, TouchNeed,
+    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Slot, Tape, TokenInfo, TouchNeed,
+    TouchPolicy,
 };
 use crate::cli::prompt::{Terminal, Typed};
-use crate::cli::report::{Failure, Outcome, Report, exit, say};
+use crate::cli::report::{Failure, Outcome, Report, exit, printable, say};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, pin, place, read_input};
+use crate::enrolment::possession::Name;
 use crate::unix_time::UnixTime;
 
 const EXAMPLE: &str = "\
@@ -45,10 +50,19 @@ pub(super) struct Arguments {
     check: bool,
     /// Where each token gets a folder named after its number: escrowed secrets, attestations, the record
     #[arg(long, value_name = "DIR", default_value = "tokens")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
     /// Keys of the token with this number may be erased
     #[arg(long, value_name = "SERIAL")]
     erase: Option<Ident>,
+    /// The name of whoever gets the token, in trust: writes NAME.enrol [the profile's holder.login]
+    #[arg(long)]
+    name: Option<Name>,
+    /// The user id in the certificate, as in "Alice <alice@example.org>"
+    #[arg(long, value_name = "TEXT")]
+    user_id: Option<String>,
+    /// Read the passphrase of the profile's primary key from this descriptor
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
     /// Read the user PIN from this descriptor
     #[arg(long, value_name = "N")]
     pin_fd: Option<u32>,
@@ -57,7 +71,7 @@ pub(super) struct Arguments {
     admin_pin_fd: Option<u32>,
     /// Write secrets that are told once to this descriptor instead of the terminal
     #[arg(long, value_name = "N")]
-    show_fd: Option<u32>,
+    pub(super) show_fd: Option<u32>,
 }
 
 /// Provisions one token.
@@ -68,48 +82,144 @@ pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
     let token = work::find_token(common, &patience)?;
     let (slot, ident) = (token.slot(), token.info().ident);
     let directory = arguments.out.join(ident.to_string().replace(':', "-"));
-    let tape = Tape::default();
-    let survey = provision::survey(&slot, &profile, &directory, &tape, &patience)?;
-    if arguments.check {
-        return check(ident, &survey);
+    let person = person(arguments, &profile);
+    if arguments.check || arguments.dry_run {
+        let survey = provision::survey(&slot, &profile, &person, &directory, &Tape::default(), &patience)?;
+        return if arguments.check { check(ident, &survey) } else { dry_run(ident, &survey) };
     }
-    if arguments.dry_run {
-        return dry_run(ident, &survey);
-    }
-    // Before anything is changed: a secret that cannot be told would be lost to its holder.
-    let place = Place::find(arguments, &desk)?;
-    if will_tell(&profile, &survey) && matches!(place, Place::Nowhere) {
-        return Err(Failure::usage("secrets have to be told once, and there is no terminal")
-            .hint("hand over a pipe for them with --show-fd N"));
-    }
-    if !survey.plan.is_done() {
-        desk.show(&format!("token {ident}:\n{}", describe(&survey.plan)));
-    }
-    let erase = settle_erase(arguments, &desk, ident, &survey.plan)?;
-    let mut job = Job {
-        ident,
-        profile,
-        directory: directory.clone(),
-        admin_pin: given_admin_pin(arguments, &desk, ident, survey.needs_admin_pin)?,
-        user_pin: user_pin(arguments, &desk, ident, survey.needs_user_pin)?,
-        erase,
-        progress: Arc::new(|planned| say(&format!("  {}\n", planned.step))),
+    let mut place = Place::find(arguments.show_fd, &desk)?;
+    let given = Given {
+        pin: arguments.pin_fd,
+        admin_pin: arguments.admin_pin_fd,
+        passphrase: arguments.passphrase_fd,
     };
-    let done = loop {
-        let mut person = AtToken { terminal: desk.terminal.as_ref() };
-        match provision::provision(&slot, &job, &mut person, &tape, &patience) {
-            // It was not the one of the factory. Whoever sits here may know it.
-            Err(ProvisionError::AdminPinUnknown { left, .. }) if left > 1 && desk.terminal.is_some() => {
-                desk.show(&format!("the admin PIN is none that is known here; {left} tries are left\n"));
-                job.admin_pin = ask_pin(&desk, &format!("ADMIN PIN of token {ident}: "))?;
-            }
-            other => break other?,
-        }
-    };
+    let one = One { desk: &desk, profile, erase: arguments.erase };
+    let done = one.token(&slot, ident, person, &directory, &given, &place)?;
     let report = report(&done, &directory);
-    place.tell(&done)?;
+    place.tell(&done, "")?;
     done.finish(UnixTime::now())?;
     Ok(report)
+}
+
+/// Descriptors at which secrets are handed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    pin: Option<u32>,
+    admin_pin: Option<u32>,
+    passphrase: Option<u32>,
+}
+
+/// One token after the other, with one profile and one person to ask.
+pub(super) struct One<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) profile: Profile,
+    /// The serial that was typed back on the command line.
+    pub(super) erase: Option<Ident>,
+}
+
+impl One<'_> {
+    /// Makes a token what the profile says, asking for what that needs.
+    ///
+    /// # Errors
+    /// Everything that can be found out is, before anything is changed.
+    pub(super) fn token(
+        &self,
+        slot: &Arc<dyn Slot>,
+        ident: Ident,
+        mut person: Person,
+        directory: &Path,
+        given: &Given,
+        place: &Place<'_>,
+    ) -> Result<Done, Failure> {
+        let Self { desk, profile, .. } = self;
+        let tape = Tape::default();
+        let patience = desk.patience(UnixTime::now().plus(PATIENCE));
+        let survey = provision::survey(slot, profile, &person, directory, &tape, &patience)?;
+        if survey.observed.ident != ident {
+            let (before, now) = (format!("card {ident}"), format!("card {}", survey.observed.ident));
+            return Err(CardError::Changed { before, now }.into());
+        }
+        // Before anything is changed: a secret that cannot be told would be lost to its holder.
+        if will_tell(profile, &survey) && matches!(place, Place::Nowhere) {
+            return Err(Failure::usage("secrets have to be told once, and there is no terminal")
+                .hint("hand over a pipe for them with --show-fd N"));
+        }
+        if !survey.plan.is_done() {
+            desk.show(&format!("token {ident}:\n{}", describe(&survey.plan)));
+        }
+        let erase = settle_erase(self.erase, desk, ident, &survey.plan)?;
+        let admin_pin = given_admin_pin(given.admin_pin, desk, ident, survey.needs_admin_pin)?;
+        let user_pin = user_pin(given.pin, desk, ident, survey.needs_user_pin)?;
+        person.passphrase = passphrase(given.passphrase, desk, survey.needs_passphrase.as_ref())?;
+        let mut job = Job {
+            ident,
+            profile: profile.clone(),
+            directory: directory.to_owned(),
+            admin_pin,
+            user_pin,
+            erase,
+            person,
+            progress: progress(ident, attesting_takes_a_touch(&survey)),
+        };
+        loop {
+            let mut attendant = AtToken { terminal: desk.terminal.as_ref(), what: String::new() };
+            match provision::provision(slot, &job, &mut attendant, &tape, &patience) {
+                // It was not the one of the factory. Whoever sits here may know it.
+                Err(ProvisionError::AdminPinUnknown { left, .. }) if left > 1 && desk.terminal.is_some() => {
+                    desk.show(&format!("the admin PIN is none that is known here; {left} tries are left\n"));
+                    job.admin_pin = ask_pin(desk, &format!("ADMIN PIN of token {ident}: "))?;
+                }
+                other => return Ok(other?),
+            }
+        }
+    }
+}
+
+/// Who gets the token, as far as it is known before anything is asked.
+fn person(arguments: &Arguments, profile: &Profile) -> Person {
+    let login = || profile.holder.login.as_ref()?.parse().ok();
+    let certificate = profile.certificate.is_some() || arguments.user_id.is_some();
+    let name = arguments.name.clone().or_else(|| login().filter(|_| certificate));
+    Person { name, user_id: arguments.user_id.clone(), passphrase: None }
+}
+
+fn passphrase(
+    given: Option<u32>,
+    desk: &Desk,
+    needed: Option<&Fingerprint>,
+) -> Result<Option<Password>, Failure> {
+    let Some(fingerprint) = needed else { return Ok(None) };
+    let line = match (given, &desk.terminal) {
+        (Some(number), _) => Some(pin::line_from_descriptor(number, &desk.cancel)?),
+        (None, Some(terminal)) => {
+            typed(terminal.ask_secret(&format!("passphrase of primary key {}: ", fingerprint.to_hex())))?
+        }
+        (None, None) => None,
+    };
+    let none = || {
+        Failure::usage("the primary key needs its passphrase, and nobody may be asked")
+            .hint("hand it over with --passphrase-fd N")
+    };
+    line.map(|line| Some(Password::from(line.as_slice()))).ok_or_else(none)
+}
+
+/// Whether the attestation key wants a touch of its own.
+fn attesting_takes_a_touch(survey: &Survey) -> bool {
+    let will = survey.plan.steps.iter().find_map(|planned| match &planned.step {
+        Step::Touch { slot: None, touch } => Some(touch.policy()),
+        _ => None,
+    });
+    will.or(survey.observed.attestation_touch).is_some_and(|touch| touch != TouchPolicy::Off)
+}
+
+/// Says each step; of one that takes a touch without a signature, that too.
+fn progress(ident: Ident, attesting_takes_a_touch: bool) -> Arc<Progress> {
+    Arc::new(move |planned| {
+        say(&format!("  {}\n", planned.step));
+        if let (Step::Attest { slot }, true) = (&planned.step, attesting_takes_a_touch) {
+            say(&format!("touch token {ident} now to attest its {slot} key\n"));
+        }
+    })
 }
 
 /// Whether this run will have something to tell.
@@ -194,15 +304,15 @@ fn dry_run(ident: Ident, survey: &Survey) -> Outcome {
 
 /// Has the serial typed back where keys would be erased.
 fn settle_erase(
-    arguments: &Arguments,
+    erase: Option<Ident>,
     desk: &Desk,
     ident: Ident,
     plan: &Plan,
 ) -> Result<Option<Ident>, Failure> {
     let (true, None, Some(terminal)) =
-        (!plan.erases.is_empty() && plan.problems.is_empty(), arguments.erase, &desk.terminal)
+        (!plan.erases.is_empty() && plan.problems.is_empty(), erase, &desk.terminal)
     else {
-        return Ok(arguments.erase);
+        return Ok(erase);
     };
     let line = typed(terminal.ask("Keys would be ERASED for good. Type the token's number to go on: "))?;
     let text =
@@ -215,12 +325,12 @@ fn settle_erase(
 }
 
 fn given_admin_pin(
-    arguments: &Arguments,
+    given: Option<u32>,
     desk: &Desk,
     ident: Ident,
     needed: bool,
 ) -> Result<Option<Pin>, Failure> {
-    match arguments.admin_pin_fd {
+    match given {
         Some(number) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
         None if needed => ask_pin(desk, &format!("ADMIN PIN of token {ident}: ")),
         None => Ok(None),
@@ -228,12 +338,12 @@ fn given_admin_pin(
 }
 
 fn user_pin(
-    arguments: &Arguments,
+    given: Option<u32>,
     desk: &Desk,
     ident: Ident,
     need: Option<UserPinNeed>,
 ) -> Result<Option<Pin>, Failure> {
-    match (arguments.pin_fd, need) {
+    match (given, need) {
         (_, None) => Ok(None),
         (Some(number), Some(_)) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
         (None, Some(UserPinNeed::Present)) => ask_pin(desk, &format!("PIN of token {ident}: ")),
@@ -272,15 +382,15 @@ fn typed(answer: std::io::Result<Typed>) -> Result<Option<Zeroizing<Vec<u8>>>, F
 }
 
 /// Where secrets are told.
-enum Place<'a> {
+pub(super) enum Place<'a> {
     Nowhere,
     Pipe(std::fs::File),
     Terminal(&'a Terminal),
 }
 
 impl<'a> Place<'a> {
-    fn find(arguments: &Arguments, desk: &'a Desk) -> Result<Self, Failure> {
-        match (arguments.show_fd, &desk.terminal) {
+    pub(super) fn find(show_fd: Option<u32>, desk: &'a Desk) -> Result<Self, Failure> {
+        match (show_fd, &desk.terminal) {
             (Some(number), _) => place::inherited_pipe(number, true)
                 .map(Self::Pipe)
                 .map_err(|error| Failure::usage(format!("descriptor {number}: {error}"))),
@@ -289,13 +399,14 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn tell(mut self, done: &Done) -> Result<(), Failure> {
+    /// Tells what there is to tell, each line behind `label`.
+    pub(super) fn tell(&mut self, done: &Done, label: &str) -> Result<(), Failure> {
         for told in &done.tell {
             let mut line = Zeroizing::new(String::with_capacity(256));
-            for part in [told.what, ": ", &told.secret, "\n"] {
+            for part in [label, told.what, ": ", &told.secret, "\n"] {
                 line.push_str(part);
             }
-            match &mut self {
+            match self {
                 Self::Terminal(terminal) => terminal.say(&line),
                 Self::Pipe(pipe) => pipe.write_all(line.as_bytes()).map_err(|error| {
                     Failure::failed("not-told", format!("secrets could not be told: {error}"))
@@ -307,14 +418,24 @@ impl<'a> Place<'a> {
                 }
             }
         }
-        if let (Self::Terminal(terminal), false) = (&self, done.tell.is_empty()) {
+        if let (Self::Terminal(terminal), false) = (&*self, done.tell.is_empty()) {
             terminal.say("these are told once; write down what has to be kept\n");
         }
         Ok(())
     }
 }
 
-fn report(done: &Done, directory: &std::path::Path) -> Report {
+fn files_by_name(done: &Done) -> [(&'static str, Option<&Path>); 4] {
+    let files = &done.files;
+    [
+        ("certificate", files.certificate.as_deref()),
+        ("revocation", files.revocation.as_deref()),
+        ("report", files.report.as_deref()),
+        ("enrolment", files.enrolment.as_deref()),
+    ]
+}
+
+fn report(done: &Done, directory: &Path) -> Report {
     let ident = done.observed.ident;
     let mut text = if done.steps.is_empty() {
         format!("token {ident} is as the profile says; nothing was changed\n")
@@ -330,12 +451,37 @@ fn report(done: &Done, directory: &std::path::Path) -> Report {
             keys.insert(slot.word().to_owned(), json!(fingerprint));
         }
     }
+    let files = &done.files;
+    for attested in &files.attested {
+        text.push_str(&format!("  attested       {} key, {}\n", attested.slot, attested.vouched));
+    }
+    for (what, file) in files_by_name(done) {
+        if let Some(file) = file {
+            text.push_str(&format!("  {what:<15}{}\n", printable(&file.display().to_string())));
+        }
+    }
     if let Some(escrow) = &done.escrow {
         text.push_str(&format!("  escrowed       {}\n", escrow.display()));
     }
     text.push_str(&format!("  record         {}\n", directory.display()));
     let steps: Vec<String> = done.steps.iter().map(|planned| planned.step.to_string()).collect();
-    Report::done(text)
+    let attested: Vec<Value> = files
+        .attested
+        .iter()
+        .map(|it| {
+            let file = match &it.vouched {
+                Vouched::Yubico(name) => json!({ "yubico": name }),
+                Vouched::Configured(name) => json!({ "configured": name }),
+                Vouched::Nobody => Value::Null,
+            };
+            json!({ "slot": it.slot.word(), "root": file, "falls_short": it.short })
+        })
+        .collect();
+    let report = Report::done(text).with("attested", attested);
+    let report = files_by_name(done)
+        .into_iter()
+        .fold(report, |report, (what, file)| report.with(what, file.map(|file| file.display().to_string())));
+    report
         .with("serial", ident.to_string())
         .with("steps", steps)
         .with("writes", done.writes)
@@ -347,6 +493,8 @@ fn report(done: &Done, directory: &std::path::Path) -> Report {
 /// The person at the token. Its PIN is known here, so only the finger is asked for.
 struct AtToken<'a> {
     terminal: Option<&'a Terminal>,
+    /// What the next signature is for.
+    what: String,
 }
 
 impl Attendant for AtToken<'_> {
@@ -354,10 +502,15 @@ impl Attendant for AtToken<'_> {
         Ok(None)
     }
 
+    fn about_to(&mut self, what: &str) {
+        what.clone_into(&mut self.what);
+    }
+
     fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
+        let what = &self.what;
         match need {
-            TouchNeed::Always => say(&format!("touch token {} now to prove its key\n", token.ident)),
-            TouchNeed::Perhaps => say(&format!("if it blinks, touch token {} now\n", token.ident)),
+            TouchNeed::Always => say(&format!("touch token {} now to {what}\n", token.ident)),
+            TouchNeed::Perhaps => say(&format!("if it blinks, touch token {} now to {what}\n", token.ident)),
             TouchNeed::Never => {}
         }
     }

@@ -9,12 +9,13 @@ use sequoia_openpgp::Cert;
 use sequoia_openpgp::cert::CertBuilder;
 use sequoia_openpgp::serialize::SerializeInto;
 use tempfile::TempDir;
-use touchgate::card::provision::{self, Done, Job, Profile, ProvisionError, Survey};
+use touchgate::card::provision::{self, Done, Job, Person, Profile, ProvisionError, Survey};
 use touchgate::card::slot::Slot;
 use touchgate::card::{
     Attendant, CardError, Ident, InProcess, Patience, Pin, PinEntry, PinRequest, Tape, TokenInfo, TouchNeed,
 };
 use touchgate::unix_time::UnixTime;
+use virtual_openpgp_card::attestation::{Authority, ChainShape};
 use virtual_openpgp_card::{Firmware, Personality, VirtualCard};
 
 pub const PERSONALITIES: [Personality; 4] = [
@@ -40,11 +41,28 @@ pub fn everything(personality: Personality) -> String {
     )
 }
 
+/// The same, and its papers: certificate, revocation, attestations under the test roots, enrolment.
+pub fn whole(personality: Personality) -> String {
+    format!(
+        "{}[certificate]\nexpires = \"2046-11-20T00:00:00Z\"\n[attestation]\nintermediates = [\"between.pem\"]\nroot = [\"roots.pem\"]\n",
+        everything(personality)
+    )
+}
+
+/// The roots of the test authority, and what stands below them.
+fn anchors() -> [String; 2] {
+    let authorities = [ChainShape::TwoBelowRoot, ChainShape::FourBelowRoot].map(Authority::new);
+    let roots = authorities.iter().map(|authority| authority.root().pem()).collect();
+    let between = authorities.iter().flat_map(Authority::intermediates).map(|it| it.pem()).collect();
+    [roots, between]
+}
+
 /// A folder with a profile, the certificate that it escrows to, and a place for the token.
 pub struct Desk {
     pub folder: TempDir,
     pub security: Cert,
     pub profile: Profile,
+    pub person: Person,
 }
 
 impl Desk {
@@ -59,8 +77,17 @@ impl Desk {
         let folder =
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         std::fs::write(folder.path().join("security.asc"), security.armored().to_vec().unwrap()).unwrap();
+        let [roots, between] = anchors();
+        std::fs::write(folder.path().join("roots.pem"), roots).unwrap();
+        std::fs::write(folder.path().join("between.pem"), between).unwrap();
         let profile = Profile::parse(profile, &folder.path().join("profile.toml")).unwrap();
-        Self { folder, security: security.clone(), profile }
+        let user_id = profile.certificate.as_ref().is_some_and(|wish| wish.primary.is_none());
+        let person = Person {
+            name: profile.certificate.as_ref().map(|_| "alice".parse().unwrap()),
+            user_id: user_id.then(|| "Alice <alice@example.org>".to_owned()),
+            passphrase: None,
+        };
+        Self { folder, security: security.clone(), profile, person }
     }
 
     pub fn place(&self) -> PathBuf {
@@ -75,6 +102,7 @@ impl Desk {
             admin_pin: None,
             user_pin: None,
             erase: None,
+            person: self.person.clone(),
             progress: Arc::new(|_| {}),
         }
     }
@@ -84,7 +112,15 @@ impl Desk {
     }
 
     pub fn survey(&self, card: &VirtualCard) -> Survey {
-        provision::survey(&slot(card), &self.profile, &self.place(), &Tape::default(), &patience()).unwrap()
+        provision::survey(
+            &slot(card),
+            &self.profile,
+            &self.person,
+            &self.place(),
+            &Tape::default(),
+            &patience(),
+        )
+        .unwrap()
     }
 }
 
@@ -137,6 +173,16 @@ impl Attendant for Finger {
 
 /// What was escrowed, by name, read with the key of whoever it was escrowed to.
 pub fn escrowed(file: &Path, security: &Cert) -> Vec<(String, String)> {
+    let text = escrowed_text(file, security);
+    let value = |line: &str| {
+        let (name, value) = line.split_once(" = ")?;
+        Some((name.to_owned(), value.trim_matches('"').to_owned()))
+    };
+    text.lines().filter_map(value).collect()
+}
+
+/// The text of what was escrowed.
+pub fn escrowed_text(file: &Path, security: &Cert) -> String {
     use std::io::Read;
 
     use sequoia_openpgp::crypto::SessionKey;
@@ -188,11 +234,7 @@ pub fn escrowed(file: &Path, security: &Cert) -> Vec<(String, String)> {
         .unwrap()
         .read_to_string(&mut text)
         .unwrap();
-    let value = |line: &str| {
-        let (name, value) = line.split_once(" = ")?;
-        Some((name.to_owned(), value.trim_matches('"').to_owned()))
-    };
-    text.lines().filter_map(value).collect()
+    text
 }
 
 /// The PINs that a provisioned token should have: what was told and what was escrowed.

@@ -127,6 +127,11 @@ pub struct Draft {
     signatures: Vec<Signature>,
 }
 
+/// Whether a text can be a user id: 1 to [`MAX_USER_ID`] bytes and no control characters.
+pub fn is_user_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_USER_ID && !text.chars().any(char::is_control)
+}
+
 /// Makes the whole certificate with one signer. Costs a signature for each [`Act`].
 ///
 /// # Errors
@@ -150,7 +155,7 @@ impl Draft {
     /// # Errors
     /// [`CertificateError::UserId`] and those about times.
     pub fn new(keys: &CardKeys, user_id: &str, settings: &Settings) -> Result<Self, CertificateError> {
-        if user_id.is_empty() || user_id.len() > MAX_USER_ID || user_id.chars().any(char::is_control) {
+        if !is_user_id(user_id) {
             return Err(CertificateError::UserId);
         }
         let (made, expires) = settings.times(keys, keys.signature.creation_time())?;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use openpgp_card::ocard::data::KdfDo;
 use sequoia_openpgp::crypto;
 use zeroize::Zeroizing;
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
+use super::anchors::Anchors;
 use super::guess::{NoGuess, Which};
 use super::import::{self, Keys};
 use super::journal::{Pending, Vault};
@@ -18,10 +20,12 @@ use super::plan::{HolderField, Import, Planned, Step};
 use super::profile::Profile;
 use super::{ProofError, ProvisionError};
 use crate::card::error::CardError;
+use crate::card::info::TouchPolicy;
 use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
 use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
 use crate::card::tlv;
+use crate::enrolment::pem;
 use crate::unix_time::UnixTime;
 
 /// Bytes hashed to derive a PIN, the count of the specification's own example. Six digits are soon guessed
@@ -39,6 +43,7 @@ pub(super) struct Run<'r, 'l> {
     pub(super) profile: &'r Profile,
     pub(super) observed: Observed,
     pub(super) keys: &'r Keys,
+    pub(super) anchors: &'r Anchors,
     /// The user PIN that the token has, where it is not one that this run sets.
     pub(super) user: Option<Pin>,
     pub(super) cancel: &'r AtomicBool,
@@ -120,8 +125,8 @@ impl Run<'_, '_> {
             }
             Step::Touch { slot, touch } => self.admin_command(&Order::touch(*slot, *touch)).map(drop),
             Step::Attest { slot } => self.attest(*slot),
-            // A conversation of its own.
-            Step::Prove => Ok(()),
+            // Conversations of their own.
+            Step::Certificate | Step::Enrol | Step::Prove => Ok(()),
         }
     }
 
@@ -325,7 +330,15 @@ impl Run<'_, '_> {
             }
             Presented::Other(sw) => return Err(CardError::Refused { command: "VERIFY", sw }.into()),
         }
-        self.link.send("ATTEST", &[0x80, 0xfb, slot.reference(), 0x00, 0x00])?;
+        let began = Instant::now();
+        match self.link.ask("ATTEST", &[0x80, 0xfb, slot.reference(), 0x00, 0x00])? {
+            (_, status::OK) => {}
+            // After a good PIN this is the finger, not the PIN, where the attestation key wants one.
+            (_, 0x6600 | 0x6982) if self.attestation_wants_touch() => {
+                return Err(CardError::NotTouched { waited: began.elapsed() }.into());
+            }
+            (_, sw) => return Err(CardError::Refused { command: "ATTEST", sw }.into()),
+        }
         let tags: [u8; 6] = [0x60, 0x04, 0x5c, 0x02, 0x7f, 0x21];
         let mut data = tags.to_vec();
         if !self.observed.firmware_from(5, 4, 4) {
@@ -338,8 +351,15 @@ impl Run<'_, '_> {
         if !leaf.starts_with(&[0x30]) {
             return Err(ProofError::NoAttestation { slot }.into());
         }
-        let chain = [pem(&leaf), pem(&device)].concat();
-        self.vault.write(&format!("attestation-{slot}.pem"), chain.as_bytes(), 0o644)
+        let touch = self.profile.wish(slot).ok_or_else(|| unprepared("slot"))?.touch.policy();
+        let attested = self.anchors.judge(slot, &leaf, &[device], touch, &self.observed)?;
+        let chain = pem::write(&attested.chain);
+        self.vault.write(&self.vault.attestation(slot), chain.as_bytes(), 0o644)
+    }
+
+    fn attestation_wants_touch(&self) -> bool {
+        let wished = self.profile.keys.attestation.map(|key| key.touch.policy());
+        wished.or(self.observed.attestation_touch).is_some_and(|touch| touch != TouchPolicy::Off)
     }
 }
 
@@ -370,21 +390,6 @@ fn kdf_object() -> Result<Vec<u8>, ProvisionError> {
         object.extend(tlv::object(tag, &pin.for_card(Some(&without), whose)?));
     }
     Ok(object)
-}
-
-fn pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(der);
-    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = encoded.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64));
-        text.push_str(line);
-        text.push('\n');
-        rest = after;
-    }
-    text.push_str("-----END CERTIFICATE-----\n");
-    text
 }
 
 /// Makes what the steps will need and does not exist yet, and has it on the disk, escrowed, before the card

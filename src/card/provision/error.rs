@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use super::algorithm::KeySlot;
 use super::profile::ProfileError;
+use crate::card::certificate::CertificateError;
 use crate::card::error::CardError;
 use crate::card::ident::Ident;
+use crate::enrolment::EnrolmentError;
+use crate::sign::SignError;
 
 /// Why a run ended. Whatever it was, another run goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +85,31 @@ pub enum ProvisionError {
         /// Why.
         why: String,
     },
+    /// A certificate beside attestations cannot be used.
+    #[error("{}: {why}", file.display())]
+    Anchor {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The primary key that is kept elsewhere cannot be used.
+    #[error("{}: {why}", file.display())]
+    Primary {
+        /// Its file.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The certificate cannot be made.
+    #[error(transparent)]
+    Certificate(CertificateError),
+    /// The token's enrolment would not pass.
+    #[error("the enrolment would not pass: {0}")]
+    Enrolment(#[from] EnrolmentError),
+    /// Something could not be signed, and not for a reason of the card's.
+    #[error(transparent)]
+    Sign(SignError),
     /// Secrets could not be encrypted. The card has learned nothing.
     #[error("{}secrets cannot be escrowed: {why}", file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default())]
     Escrow {
@@ -143,6 +171,24 @@ pub enum ProvisionError {
     Proof(#[from] ProofError),
 }
 
+impl From<SignError> for ProvisionError {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Card(error) => Self::Card(error),
+            other => Self::Sign(other),
+        }
+    }
+}
+
+impl From<CertificateError> for ProvisionError {
+    fn from(error: CertificateError) -> Self {
+        match error {
+            CertificateError::Sign(error) => error.into(),
+            other => Self::Certificate(other),
+        }
+    }
+}
+
 /// What a token did in its proof that it must not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -172,6 +218,14 @@ pub enum ProofError {
     ResettingCodeRefused {
         /// SW1-SW2.
         sw: u16,
+    },
+    /// The attestation is not true of the key, or is not to be believed.
+    #[error("the attestation of its {slot} key is not good: {why}")]
+    Attestation {
+        /// The slot.
+        slot: KeySlot,
+        /// Why.
+        why: String,
     },
     /// No attestation came.
     #[error("the token gave no attestation of its {slot} key")]

@@ -58,7 +58,8 @@ pub(super) fn escrowed(
     seal(recipients, text.as_bytes())
 }
 
-fn seal(recipients: &[Cert], text: &[u8]) -> Result<Vec<u8>, ProvisionError> {
+/// Encrypts to every recipient; ASCII armor.
+pub(super) fn seal(recipients: &[Cert], text: &[u8]) -> Result<Vec<u8>, ProvisionError> {
     let failed = |why: String| ProvisionError::Escrow { file: None, why };
     let policy = StandardPolicy::new();
     let mut keys = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! - `pending.json`, for its owner alone: secrets and intents, from before the card learns the first of them
 //!   until everything is proved and told; then it is removed.
+//! - the papers of the token: see `papers`.
 //! - `escrow-TIME.asc`: admin PIN and resetting code, encrypted to the certificates that the profile names.
 //! - `provisioned.json`: what was done, without secrets.
 //!
@@ -216,6 +217,37 @@ impl Vault {
         written().map_err(|error| at(&path, error))
     }
 
+    /// Reads a file of this directory; nothing if it is not there.
+    pub(super) fn read(&self, name: &str, most: u64) -> Result<Option<Vec<u8>>, ProvisionError> {
+        match read_bounded(&self.place.join(name), most) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(ProvisionError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is such a file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.place.join(name).is_file()
+    }
+
+    /// The name of the certificate.
+    pub(super) fn certificate(&self) -> String {
+        format!("{}.asc", self.stem())
+    }
+
+    /// The name of an attestation.
+    pub(super) fn attestation(&self, slot: KeySlot) -> String {
+        match slot {
+            KeySlot::Signature => format!("{}.attestation.pem", self.stem()),
+            other => format!("{}.{}.attestation.pem", self.stem(), other.word()),
+        }
+    }
+
+    fn stem(&self) -> String {
+        self.serial.replace(':', "-")
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.place.join(name)
     }
@@ -255,6 +287,20 @@ impl Vault {
         }
         Ok(())
     }
+}
+
+/// Reads a file of at most `most` bytes; one that is longer is an error.
+pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, ProvisionError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map_err(|error| at(path, error))?;
+    if bytes.len() as u64 > most {
+        return Err(at(
+            path,
+            io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")),
+        ));
+    }
+    Ok(bytes)
 }
 
 fn at(path: &Path, error: io::Error) -> ProvisionError {

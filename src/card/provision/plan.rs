@@ -124,6 +124,10 @@ pub enum Step {
     },
     /// Old PINs must fail, new ones work, a signature verify.
     Prove,
+    /// The token signs its certificate.
+    Certificate,
+    /// The token signs who holds it.
+    Enrol,
 }
 
 /// A change and why it is needed.
@@ -151,12 +155,17 @@ pub struct Plan {
 impl Step {
     /// Whether it needs the admin PIN.
     pub(super) fn needs_admin(&self) -> bool {
-        !matches!(self, Self::Attest { .. } | Self::Prove)
+        !matches!(self, Self::Attest { .. } | Self::Certificate | Self::Enrol | Self::Prove)
     }
 
     /// Whether it comes after the certificate: from there on the signature key wants its touch.
     pub(super) fn seals(&self) -> bool {
-        matches!(self, Self::Touch { .. } | Self::Attest { .. } | Self::Prove)
+        matches!(self, Self::Touch { .. } | Self::Attest { .. } | Self::Prove | Self::Enrol)
+    }
+
+    /// Whether it takes signatures or attestations, and so the user PIN.
+    pub(super) fn needs_user(&self) -> bool {
+        matches!(self, Self::Attest { .. } | Self::Certificate | Self::Enrol | Self::Prove)
     }
 }
 
@@ -455,6 +464,8 @@ impl fmt::Display for Step {
                 write!(f, "{slot} key: touch {}{stays}", touch.policy().word())
             }
             Self::Attest { slot } => write!(f, "{slot} key: have the token attest it"),
+            Self::Certificate => f.write_str("certificate: have the token sign it"),
+            Self::Enrol => f.write_str("enrolment: have the token sign who holds it"),
             Self::Prove => {
                 f.write_str("proof: old PINs fail, new ones work, a signature with touch verifies")
             }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
+use super::wishes::{AttestationWish, CertificateWish};
 use crate::card::info::Touch;
 use crate::digest::Sha256Digest;
 
@@ -35,6 +36,15 @@ pub struct Profile {
     /// Whose token it is.
     #[serde(default)]
     pub holder: Holder,
+    /// The certificate that it makes of its keys; none without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateWish>,
+    /// Whose attestations are believed; without, Yubico's, and one that leads nowhere is reported as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<AttestationWish>,
+    /// Of the file that it was read from.
+    #[serde(skip)]
+    source: Option<Sha256Digest>,
 }
 
 /// Keys by slot. A slot that is not named is left alone.
@@ -279,6 +289,9 @@ impl Profile {
             pin: Pins::default(),
             escrow: Escrow::default(),
             holder: Holder::default(),
+            certificate: None,
+            attestation: None,
+            source: None,
         }
     }
 
@@ -299,7 +312,10 @@ impl Profile {
         if profile.escrow.to.len() > MOST_RECIPIENTS {
             return Err(wrong(0, format!("more than {MOST_RECIPIENTS} certificates to escrow to")));
         }
+        profile.source = Some(Sha256Digest::of(text.as_bytes()));
         let base = file.parent().unwrap_or(Path::new(""));
+        profile.certificate.iter_mut().for_each(|wish| wish.relative_to(base));
+        profile.attestation.iter_mut().for_each(|wish| wish.relative_to(base));
         profile.escrow.to.iter_mut().for_each(|path| *path = base.join(&path));
         let Keys { signature, decryption, authentication, .. } = &mut profile.keys;
         let imports = [
@@ -325,6 +341,11 @@ impl Profile {
     /// The slots that the profile names, in the card's order.
     pub fn wishes(&self) -> impl Iterator<Item = (KeySlot, &KeyWish)> {
         KeySlot::ALL.into_iter().filter_map(|slot| Some((slot, self.wish(slot)?)))
+    }
+
+    /// What an enrolment names it by: the digest of its file, or of the built-in one's own account.
+    pub fn file_digest(&self) -> Sha256Digest {
+        self.source.unwrap_or_else(|| self.digest())
     }
 
     /// What tells this profile from any other.

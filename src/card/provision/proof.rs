@@ -8,6 +8,7 @@ use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
 use sequoia_openpgp::types::HashAlgorithm;
 use zeroize::Zeroizing;
 
+use super::certify::Bench;
 use super::link::{Link, Presented, status};
 use super::observe::Observed;
 use super::{ProofError, ProvisionError};
@@ -16,9 +17,7 @@ use crate::card::info::{TokenInfo, TouchNeed};
 use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
 use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
-use crate::card::session::Token;
-use crate::card::touch::{Attendant, CardSigner, PinEntry, PinRequest};
-use crate::card::watch::Patience;
+use crate::card::touch::{Attendant, PinEntry, PinRequest};
 
 /// Tries to have before one is spent: two are then left, whatever happens.
 const ENOUGH: u8 = 3;
@@ -96,30 +95,22 @@ fn one(
 
 /// Has the token sign something fresh, with a touch where its policy wants one, and verifies that.
 pub(super) fn signature(
-    token: &mut Token,
+    bench: &mut Bench<'_>,
     key: Key<PublicParts, UnspecifiedRole>,
-    user: &Pin,
-    attendant: &mut dyn Attendant,
-    patience: &Patience,
 ) -> Result<(), ProvisionError> {
     let mut digest = [0u8; 64];
     crypto::random(&mut digest[..])
         .map_err(|error| ProvisionError::NoRandomness { why: error.to_string() })?;
-    let mut knowing = Knowing { pin: Some(user.clone()), attendant };
-    CardSigner::new(token, key, &mut knowing, patience.clone())?
-        .sign_digest(HashAlgorithm::SHA512, &digest)
-        .map(drop)
-        .map_err(|error| match error {
-            CardError::WrongPin { .. } => ProofError::NewPinRefused { whose: "user" }.into(),
-            other => other.into(),
-        })
+    bench.signing(key, "prove its key", |signer| {
+        Ok(signer.sign_digest(HashAlgorithm::SHA512, &digest).map(drop)?)
+    })
 }
 
 /// The person at the card, who need not be asked for the PIN.
-struct Knowing<'a> {
+pub(super) struct Knowing<'a> {
     /// Good for one presentation: a second one would be the same wrong PIN.
-    pin: Option<Pin>,
-    attendant: &'a mut dyn Attendant,
+    pub(super) pin: Option<Pin>,
+    pub(super) attendant: &'a mut dyn Attendant,
 }
 
 impl Attendant for Knowing<'_> {
@@ -128,6 +119,10 @@ impl Attendant for Knowing<'_> {
             Some(_) => Ok(None),
             None => Ok(self.pin.clone().map(PinEntry::Typed)),
         }
+    }
+
+    fn about_to(&mut self, what: &str) {
+        self.attendant.about_to(what);
     }
 
     fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {

@@ -4,20 +4,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use sequoia_openpgp::Cert;
+use sequoia_openpgp::{Cert, Fingerprint};
 use zeroize::Zeroizing;
 
 use super::algorithm::KeySlot;
+use super::anchors::{Anchors, Attested};
 use super::apply::{Progress, Run, prepare};
+use super::certify::{self, Bench};
 use super::guess::{AdminPin, Which};
 use super::import::{self, Keys};
 use super::journal::{Pending, Record, Vault};
 use super::link::{Link, converse};
 use super::observe::{Observed, observe};
+use super::papers::Papers;
 use super::pins::{Secret, judge_user};
 use super::plan::{Memory, Plan, Planned, Step, plan};
 use super::profile::{Profile, Tries, UserPin};
-use super::{ProvisionError, escrow, proof};
+use super::wishes::Person;
+use super::{ProvisionError, account, escrow, proof};
 use crate::card::error::CardError;
 use crate::card::ident::Ident;
 use crate::card::pin::Pin;
@@ -43,6 +47,8 @@ pub struct Job {
     pub user_pin: Option<Pin>,
     /// The serial as it was typed back: keys of that token may be erased.
     pub erase: Option<Ident>,
+    /// Who gets it.
+    pub person: Person,
     /// Told before each step.
     pub progress: Arc<Progress>,
 }
@@ -60,6 +66,8 @@ pub struct Survey {
     pub needs_admin_pin: bool,
     /// A user PIN has to be given: a new one, or the present one.
     pub needs_user_pin: Option<UserPinNeed>,
+    /// The passphrase of this primary key has to be given.
+    pub needs_passphrase: Option<Fingerprint>,
     /// What was done to this token before.
     pub record: Option<Record>,
 }
@@ -93,9 +101,26 @@ pub struct Done {
     pub tell: Vec<Told>,
     /// File with what was escrowed.
     pub escrow: Option<PathBuf>,
+    /// Its papers.
+    pub files: Files,
     /// Commands that changed something on the token.
     pub writes: usize,
     vault: Option<(Vault, Pending)>,
+}
+
+/// What lies in a token's directory for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate.
+    pub certificate: Option<PathBuf>,
+    /// What revokes it: encrypted if the profile says to whom, else in the clear.
+    pub revocation: Option<PathBuf>,
+    /// The report.
+    pub report: Option<PathBuf>,
+    /// What enrols the token.
+    pub enrolment: Option<PathBuf>,
+    /// Attestations, judged.
+    pub attested: Vec<Attested>,
 }
 
 impl Done {
@@ -142,7 +167,7 @@ impl Past {
         if plan.has(|step| *step == Step::UserPin) {
             return (profile.pin.user == UserPin::Ask).then_some(UserPinNeed::New);
         }
-        plan.has(|step| matches!(step, Step::Attest { .. } | Step::Prove)).then_some(UserPinNeed::Present)
+        plan.has(Step::needs_user).then_some(UserPinNeed::Present)
     }
 }
 
@@ -153,18 +178,30 @@ impl Past {
 pub fn survey(
     slot: &Arc<dyn Slot>,
     profile: &Profile,
+    person: &Person,
     directory: &std::path::Path,
     tape: &Tape,
     patience: &Patience,
 ) -> Result<Survey, ProvisionError> {
     let keys = import::read(profile)?;
     escrow::recipients(&profile.escrow.to)?;
+    Anchors::read(profile.attestation.as_ref())?;
     let observed = Observed::of(Arc::clone(slot), tape, patience)?;
-    let past = Past::of(&Vault::peek(directory, observed.ident))?.at(&observed);
-    let plan = plan(profile, &observed, &past.memory(), &import::described(&keys));
+    let vault = Vault::peek(directory, observed.ident);
+    let past = Past::of(&vault)?.at(&observed);
+    let mut plan = plan(profile, &observed, &past.memory(), &import::described(&keys));
+    let papers = Papers { profile, person, vault: &vault };
+    papers.amend(&mut plan, &observed, UnixTime::now())?;
     Ok(Survey {
         needs_admin_pin: past.needs_admin_pin(&plan),
         needs_user_pin: past.needs_user_pin(&plan, profile),
+        needs_passphrase: match papers.primary(&plan) {
+            Some(file) => {
+                let locked = certify::primary(file)?;
+                locked.needs_passphrase().then(|| locked.fingerprint())
+            }
+            None => None,
+        },
         resumes: past.pending.is_some(),
         record: past.record,
         observed,
@@ -189,6 +226,7 @@ pub fn provision(
         job: job.clone(),
         keys: import::read(&job.profile)?,
         recipients: escrow::recipients(&job.profile.escrow.to)?,
+        anchors: Anchors::read(job.profile.attestation.as_ref())?,
         cancel: Arc::clone(&patience.cancel),
     });
     let before = writes(tape);
@@ -197,50 +235,91 @@ pub fn provision(
 
     let begun = shared.held(slot, tape, patience, move |shared, link| shared.begin(link, vault, past))?;
     let (vault, pending, steps) = match begun {
-        Begun::Done(observed, vault) => {
-            return Ok(Done {
-                observed: *observed,
-                steps: Vec::new(),
-                tell: Vec::new(),
-                escrow: None,
-                writes: writes(tape) - before,
-                vault: vault.map(|(vault, pending)| (vault, *pending)),
-            }
-            .telling(job));
+        Begun::Done { observed, vault, pending } => {
+            let files = shared.files(&vault, &observed)?;
+            let vault = pending.map(|pending| (vault, *pending));
+            let (steps, tell) = (Vec::new(), Vec::new());
+            let writes = writes(tape) - before;
+            return Ok(
+                Done { observed: *observed, steps, tell, escrow: None, files, writes, vault }.telling(job)
+            );
         }
         Begun::Under { vault, pending, steps } => (vault, *pending, steps),
     };
+    let of = |wanted: Step| steps.iter().find(|planned| planned.step == wanted);
+    let user = if steps.iter().any(|planned| planned.step.needs_user()) {
+        Some(shared.user(&pending)?)
+    } else {
+        None
+    };
+    let look = || -> Result<Token, ProvisionError> {
+        let token = Token::look_on(Arc::clone(slot), tape, patience)?;
+        shared.is_same(token.info().ident)?;
+        Ok(token)
+    };
 
-    // Here the certificate is made, once that part is there: keys have their labels, and the signature key
-    // does not yet want a touch for each of the certificate's own signatures.
+    // Keys have their labels, and a new signature key does not yet want a touch for each of these signatures.
+    if let (Some(planned), Some(user)) = (of(Step::Certificate), &user) {
+        (job.progress)(planned);
+        let observed = shared.held(slot, tape, patience, |_, link| Ok(observe(link)?))?;
+        shared.is_same(observed.ident)?;
+        let mut bench = Bench { token: look()?, user: user.clone(), attendant: &mut *attendant, patience };
+        bench.certify(&shared.papers(&vault), &shared.recipients, &observed)?;
+    }
 
-    let prove = steps.iter().any(|planned| planned.step == Step::Prove);
+    let prove = of(Step::Prove).is_some();
     let (vault, mut pending, observed) =
         shared.held(slot, tape, patience, move |shared, link| shared.seal(link, vault, pending, prove))?;
-    if prove {
+    // One touch for both: who enrols a token proves its key.
+    if let (Some(planned), Some(user)) = (of(Step::Enrol), &user) {
+        (job.progress)(planned);
+        let papers = shared.papers(&vault);
+        let attested = papers.attested(&shared.anchors, &observed)?;
+        let report = account::report(&papers, &observed, &attested, &pending, UnixTime::now())?;
+        vault.write(REPORT, report.as_bytes(), 0o644)?;
+        let signed = attested.iter().find(|one| one.slot == KeySlot::Signature);
+        let chain = signed.map(|one| one.chain.as_slice()).unwrap_or_default();
+        let mut bench = Bench { token: look()?, user: user.clone(), attendant: &mut *attendant, patience };
+        bench.enrol(&papers, &observed, chain, report)?;
+    } else if let (Some(planned), Some(user)) = (of(Step::Prove), &user) {
+        (job.progress)(planned);
         let key = observed.slot(KeySlot::Signature).key(KeySlot::Signature);
         if let Some(key) = key.filter(|_| observed.slot(KeySlot::Signature).labelled(KeySlot::Signature)) {
-            let mut token = Token::look_on(Arc::clone(slot), tape, patience)?;
-            let user = shared.user(&pending)?;
-            proof::signature(&mut token, key, &user, attendant, patience)?;
+            let mut bench =
+                Bench { token: look()?, user: user.clone(), attendant: &mut *attendant, patience };
+            proof::signature(&mut bench, key)?;
         }
+        let papers = shared.papers(&vault);
+        let attested = papers.attested(&shared.anchors, &observed)?;
+        let report = account::report(&papers, &observed, &attested, &pending, UnixTime::now())?;
+        vault.write(REPORT, report.as_bytes(), 0o644)?;
+    }
+    if prove {
         pending.memory.proved = true;
         vault.save(&pending)?;
     }
     let memory = pending.memory.clone();
-    let observed = shared.held(slot, tape, patience, move |shared, link| {
+    let (vault, observed) = shared.held(slot, tape, patience, move |shared, link| {
         let observed = observe(link)?;
-        let left = plan(&shared.job.profile, &observed, &memory, &import::described(&shared.keys));
+        shared.same(&observed)?;
+        let left = shared.plan(&observed, &memory, &vault)?;
         if left.is_done() {
-            return Ok(observed);
+            return Ok((vault, observed));
         }
-        let left = left.problems.into_iter().chain(left.steps.into_iter().map(|it| it.step.to_string()));
+        let left = left
+            .problems
+            .into_iter()
+            .chain(left.steps.into_iter().map(|it| format!("{} ({})", it.step, it.why)));
         Err(ProvisionError::NotConverged { left: left.collect() })
     })?;
     let writes = writes(tape) - before;
+    let files = shared.files(&vault, &observed)?;
     let vault = Some((vault, pending));
-    Ok(Done { observed, steps, tell: Vec::new(), escrow: None, writes, vault }.telling(job))
+    Ok(Done { observed, steps, tell: Vec::new(), escrow: None, files, writes, vault }.telling(job))
 }
+
+/// The name of the report.
+const REPORT: &str = "report.json";
 
 impl Done {
     /// Sorts out what has to be told.
@@ -272,11 +351,12 @@ struct Shared {
     job: Job,
     keys: Keys,
     recipients: Vec<Cert>,
+    anchors: Anchors,
     cancel: Arc<AtomicBool>,
 }
 
 enum Begun {
-    Done(Box<Observed>, Option<(Vault, Box<Pending>)>),
+    Done { observed: Box<Observed>, vault: Vault, pending: Option<Box<Pending>> },
     Under { vault: Vault, pending: Box<Pending>, steps: Vec<Planned> },
 }
 
@@ -295,12 +375,36 @@ impl Shared {
         })?
     }
 
-    fn plan(&self, observed: &Observed, memory: &Memory) -> Plan {
-        plan(&self.job.profile, observed, memory, &import::described(&self.keys))
+    fn papers<'a>(&'a self, vault: &'a Vault) -> Papers<'a> {
+        Papers { profile: &self.job.profile, person: &self.job.person, vault }
+    }
+
+    fn plan(&self, observed: &Observed, memory: &Memory, vault: &Vault) -> Result<Plan, ProvisionError> {
+        let mut plan = plan(&self.job.profile, observed, memory, &import::described(&self.keys));
+        self.papers(vault).amend(&mut plan, observed, UnixTime::now())?;
+        Ok(plan)
+    }
+
+    fn files(&self, vault: &Vault, observed: &Observed) -> Result<Files, ProvisionError> {
+        let papers = self.papers(vault);
+        let there = |name: String| vault.has(&name).then(|| vault.path(&name));
+        let key = observed.slot(KeySlot::Signature).key(KeySlot::Signature);
+        let revocation = key.map(|key| certify::revocation(&key.fingerprint()));
+        Ok(Files {
+            certificate: there(vault.certificate()).filter(|_| papers.wants_certificate()),
+            revocation: revocation.and_then(there),
+            report: there(REPORT.to_owned()),
+            enrolment: self.job.person.name.as_ref().and_then(|name| there(format!("{name}.enrol"))),
+            attested: papers.attested(&self.anchors, observed)?,
+        })
     }
 
     fn same(&self, observed: &Observed) -> Result<(), ProvisionError> {
-        let (wanted, found) = (self.job.ident, observed.ident);
+        self.is_same(observed.ident)
+    }
+
+    fn is_same(&self, found: Ident) -> Result<(), ProvisionError> {
+        let wanted = self.job.ident;
         if wanted == found {
             return Ok(());
         }
@@ -322,14 +426,14 @@ impl Shared {
         let observed = observe(link)?;
         self.same(&observed)?;
         let past = past.at(&observed);
-        let planned = self.plan(&observed, &past.memory());
+        let planned = self.plan(&observed, &past.memory(), &vault)?;
         let ident = observed.ident;
         if !planned.problems.is_empty() {
             return Err(ProvisionError::Impossible { ident, problems: planned.problems });
         }
         if planned.is_done() {
-            let pending = past.pending.map(|pending| (vault, Box::new(pending)));
-            return Ok(Begun::Done(Box::new(observed), pending));
+            let (observed, pending) = (Box::new(observed), past.pending.map(Box::new));
+            return Ok(Begun::Done { observed, vault, pending });
         }
         if !planned.erases.is_empty() && job.erase != Some(ident) {
             return Err(ProvisionError::Erases { ident, slots: planned.erases });
@@ -344,6 +448,9 @@ impl Shared {
             }
             (Some(UserPinNeed::New), Some(pin)) => judge_user(pin, observed.longest[0])?,
             _ => {}
+        }
+        if let Some(file) = self.papers(&vault).primary(&planned) {
+            certify::unlock(file, job.person.passphrase.as_ref())?;
         }
         let memory = past.memory();
         let mut pending = past.pending.unwrap_or_else(|| {
@@ -369,7 +476,7 @@ impl Shared {
         let user = job.user_pin.as_ref().filter(|_| job.profile.pin.user == UserPin::Ask);
         prepare(&mut pending, &vault, &planned.steps, user, &self.recipients, ident)?;
         let mut run = self.run(link, &vault, &mut pending, observed);
-        run.carry_out(&planned.steps, Step::seals)?;
+        run.carry_out(&planned.steps, |step| step.seals() || *step == Step::Certificate)?;
         Ok(Begun::Under { vault, pending: Box::new(pending), steps: planned.steps })
     }
 
@@ -383,7 +490,7 @@ impl Shared {
     ) -> Result<(Vault, Pending, Observed), ProvisionError> {
         let observed = observe(link)?;
         self.same(&observed)?;
-        let planned = self.plan(&observed, &pending.memory);
+        let planned = self.plan(&observed, &pending.memory, &vault)?;
         let unsealed = planned.steps.iter().any(|planned| !planned.step.seals());
         if unsealed || !planned.problems.is_empty() {
             let left = planned.steps.into_iter().filter(|planned| !planned.step.seals());
@@ -391,8 +498,10 @@ impl Shared {
             return Err(ProvisionError::NotConverged { left: left.collect() });
         }
         let mut run = self.run(link, &vault, &mut pending, observed);
-        run.carry_out(&planned.steps, |step| *step == Step::Prove)?;
-        let observed = run.observed;
+        run.carry_out(&planned.steps, |step| matches!(step, Step::Prove | Step::Enrol))?;
+        // Touch policies are others now, and what the token signs of itself names them.
+        let observed = observe(link)?;
+        self.same(&observed)?;
         if prove {
             let known = |secret: &Option<Secret>, set: bool| {
                 secret.as_ref().filter(|_| set).map(Secret::pin).transpose()
@@ -422,6 +531,7 @@ impl Shared {
             profile: &self.job.profile,
             observed,
             keys: &self.keys,
+            anchors: &self.anchors,
             user,
             cancel: &self.cancel,
             progress: &self.job.progress,
