@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod enrol;
 mod failure;
+mod fleet;
 mod init;
 mod log;
 mod memory;

@@ -58,6 +58,25 @@ impl Terminal {
         self.line(&mut || Ok(()))
     }
 
+    /// Asks for one line until `enough` says that none is needed any more; `None` then.
+    ///
+    /// # Errors
+    /// Whatever the terminal gives; a line that is too long.
+    pub(super) fn ask_until(
+        &self,
+        prompt: &str,
+        enough: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Option<Typed>> {
+        tcflush(self.file.as_fd(), QueueSelector::IFlush)?;
+        self.say(prompt);
+        let mut ended = false;
+        let line = self.line(&mut || {
+            ended = enough();
+            if ended { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        if ended { Ok(None) } else { line.map(Some) }
+    }
+
     /// Asks for one line without showing what is typed. What was typed before the prompt is dropped.
     ///
     /// # Errors

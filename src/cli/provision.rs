@@ -11,6 +11,7 @@ use sequoia_openpgp::crypto::Password;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::card::provision::fleet::folder;
 use crate::card::provision::{
     self, Done, Job, MAX_PROFILE, Person, Plan, Profile, Progress, ProvisionError, Step, Survey, UserPin,
     UserPinNeed, Vouched,
@@ -22,7 +23,7 @@ use crate::card::{
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, exit, printable, say};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, pin, place, read_input};
+use crate::cli::{Common, fleet, pin, place, read_input};
 use crate::enrolment::possession::Name;
 use crate::unix_time::UnixTime;
 
@@ -30,7 +31,8 @@ const EXAMPLE: &str = "\
 Example:
   touchgate card provision --dry-run             what would change, and why
   touchgate card provision team.toml             see docs/provisioning.md for such a file
-  touchgate card provision team.toml --check     exit code 3 if the token differs";
+  touchgate card provision team.toml --check     exit code 3 if the token differs
+  touchgate card provision team.toml --batch people.csv";
 
 /// How long a person may take, and a card over its keys: RSA 4096 can last minutes.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
@@ -54,6 +56,13 @@ pub(super) struct Arguments {
     /// Keys of the token with this number may be erased
     #[arg(long, value_name = "SERIAL")]
     erase: Option<Ident>,
+    /// One token after the other, for the people in this table (CSV: name,user_id,email,serial)
+    #[arg(long, value_name = "people.csv",
+          conflicts_with_all = ["check", "dry_run", "erase", "name", "user_id", "pin_fd", "admin_pin_fd", "passphrase_fd"])]
+    pub(super) batch: Option<PathBuf>,
+    /// With --batch: how long to wait for each token, in seconds [at a terminal: until Enter skips it; else not at all]
+    #[arg(long, value_name = "SECONDS", requires = "batch")]
+    pub(super) wait: Option<u64>,
     /// The name of whoever gets the token, in trust: writes NAME.enrol [the profile's holder.login]
     #[arg(long)]
     name: Option<Name>,
@@ -74,14 +83,17 @@ pub(super) struct Arguments {
     pub(super) show_fd: Option<u32>,
 }
 
-/// Provisions one token.
+/// Provisions one token, or one for everybody in a table.
 pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
     let profile = profile(arguments)?;
+    if let Some(table) = &arguments.batch {
+        return fleet::batch(common, arguments, table, profile);
+    }
     let desk = Desk::new(common, None)?;
     let patience = desk.patience(UnixTime::now().plus(PATIENCE));
     let token = work::find_token(common, &patience)?;
     let (slot, ident) = (token.slot(), token.info().ident);
-    let directory = arguments.out.join(ident.to_string().replace(':', "-"));
+    let directory = folder(&arguments.out, ident);
     let person = person(arguments, &profile);
     if arguments.check || arguments.dry_run {
         let survey = provision::survey(&slot, &profile, &person, &directory, &Tape::default(), &patience)?;

@@ -11,6 +11,7 @@ mod apply;
 mod certify;
 pub mod error;
 mod escrow;
+pub mod fleet;
 mod guess;
 mod import;
 mod journal;

@@ -1,0 +1,146 @@
+//! `card provision --batch` over real pcscd: two readers, tokens that come and go, a person or nobody to ask.
+#![cfg(all(feature = "cli", feature = "pcsc", feature = "virtual-card"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/cli.rs"]
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::{Ran, Terminal, World, need, run};
+use virtual_openpgp_card::stage::exit_code;
+
+const FIRST: &str = "11111111";
+const SECOND: &str = "22222222";
+
+const PROFILE: &str = r#"[keys]
+signature = { algorithm = "ed25519" }
+
+[pin]
+user = "random"
+
+[certificate]
+"#;
+
+/// Two blank tokens in two readers.
+fn world() -> World {
+    let blank = |serial: &str| [format!("--serial={serial}"), "--touch=now".to_owned()];
+    let world = World::with("", |_, builder| builder.card(blank(FIRST)).second_card(blank(SECOND)));
+    world.write("team.toml", PROFILE);
+    world
+}
+
+fn people(world: &World, rows: &str) {
+    world.write("people.csv", &format!("name,user_id,email,serial\n{rows}"));
+}
+
+const BATCH: [&str; 5] = ["card", "provision", "team.toml", "--batch", "people.csv"];
+
+/// Nobody is asked; secrets go to standard error.
+fn batch(world: &World, further: &[&str]) -> Ran {
+    let mut command = world.touchgate(BATCH);
+    run(command.args(["--no-input", "--json", "--show-fd", "2"]).args(further))
+}
+
+fn states(ran: &Ran) -> Vec<(Value, Value)> {
+    let people = ran.json()["people"].as_array().unwrap().clone();
+    people.iter().map(|person| (person["serial"].clone(), person["state"].clone())).collect()
+}
+
+#[test]
+fn with_nobody_to_ask_only_what_is_clear_is_done() {
+    let world = world();
+    people(&world, "alice,Alice Example,alice@example.org,\n");
+    // Two tokens could be hers.
+    let asked = batch(&world, &[]).exits(1);
+    assert_eq!(states(&asked), [(Value::Null, json!("several"))]);
+    assert!(asked.err.contains("11111111, 22222222; unplug the others"), "{asked:?}");
+
+    // Bob's is named, so alice's is clear. Carol's is not there, and nobody waits for it.
+    let rows = "alice,Alice Example,alice@example.org,\nbob,Bob <bob@example.org>,,22222222\n\
+                carol,Carol,,33333333\n";
+    people(&world, rows);
+    world.tell("2 pull-before 60");
+    let pulled = batch(&world, &[]).exits(1);
+    let expected =
+        [(json!(FIRST), json!("done")), (json!(SECOND), json!("pulled")), (Value::Null, json!("absent"))];
+    assert_eq!(states(&pulled), expected);
+    let told = |ran: &Ran, person: &str| ran.err.contains(&format!("{person}: user PIN: "));
+    assert!(told(&pulled, "alice 11111111") && !told(&pulled, "bob 22222222"), "{pulled:?}");
+
+    // The same again: hers is left alone, his is continued.
+    world.tell("2 insert");
+    let again = batch(&world, &["--wait", "1"]).exits(4);
+    let expected =
+        [(json!(FIRST), json!("already")), (json!(SECOND), json!("done")), (Value::Null, json!("absent"))];
+    assert_eq!(states(&again), expected);
+    assert_eq!(again.json()["people"][0]["writes"], 0);
+    assert!(told(&again, "bob 22222222") && !told(&again, "alice 11111111"), "{again:?}");
+    let files = "tokens/11111111/alice.enrol tokens/22222222/bob.enrol";
+    assert_eq!(again.json()["trust_add"], format!("touchgate trust add {files}"));
+    assert_eq!(again.json()["people"][1]["label"], json!(["bob", SECOND]));
+    for (serial, name, id) in
+        [(FIRST, "alice", "Alice Example <alice@example.org>"), (SECOND, "bob", "Bob <bob@example.org>")]
+    {
+        let place = world.home.work().join("tokens").join(serial);
+        let enrolment: Value =
+            serde_json::from_slice(&fs::read(place.join(format!("{name}.enrol"))).unwrap()).unwrap();
+        let statement = enrolment["statement"].as_str().unwrap();
+        assert!(statement.contains(&format!("name: {name}\nserial: {serial}\n")), "{statement}");
+        let shown =
+            run(&mut world.gpg(&["--show-keys", place.join(format!("{serial}.asc")).to_str().unwrap()]));
+        assert!(shown.succeeded().out.contains(id));
+    }
+    // Nobody's token moves to somebody else.
+    people(&world, "dave,Dave,,11111111\n");
+    let moved = batch(&world, &[]).exits(1);
+    assert_eq!(moved.json()["code"], "other-owner");
+}
+
+#[test]
+fn a_table_that_is_wrong_is_refused_with_its_line() {
+    let world = world();
+    people(&world, "alice,Alice,,\nalice,Alice,,\n");
+    let before = world.tell("trace count");
+    let refused = batch(&world, &[]).exits(2);
+    assert_eq!(refused.json()["message"], "people.csv: line 3: alice stands there twice");
+    assert_eq!(world.tell("trace count"), before);
+    people(&world, "alice,Alice,,11111111\n");
+    let mut command = world.touchgate(BATCH);
+    let both = run(command.args(["--erase", FIRST]));
+    assert_eq!(both.code, 2, "{both:?}");
+}
+
+#[test]
+fn a_person_plugs_in_one_token_after_the_other() {
+    need(&["setsid"]);
+    let world = world();
+    world.tell("pull");
+    world.tell("2 pull");
+    people(&world, "alice,Alice,alice@example.org,\nbob,Bob,bob@example.org,\ncarol,Carol,,\n");
+    let mut terminal = Terminal::new();
+    let mut command = world.touchgate_at(&terminal, BATCH);
+    let mut child = command.stdout(terminal.slave()).stderr(terminal.slave()).spawn().unwrap();
+    terminal.wait_for("plug in a new token for alice");
+    terminal.wait_for("Enter skips this person: ");
+    world.tell("2 insert");
+    terminal.wait_for("label  alice  22222222");
+    terminal.wait_for("plug in a new token for bob (there: 22222222)");
+    world.tell("insert");
+    terminal.wait_for("label  bob  11111111");
+    terminal.wait_for("plug in a new token for carol (there: 11111111, 22222222)");
+    terminal.wait_for("Enter skips this person: ");
+    terminal.type_line("");
+    terminal.wait_for("report  tokens/fleet.json");
+    assert_eq!(exit_code(child.wait().unwrap()), 4, "{}", terminal.screen());
+    let screen = terminal.screen();
+    assert!(screen.contains("2 of 3 tokens are as the profile says"), "{screen}");
+    assert!(screen.contains("[########################] 3 of 3  carol  not there"), "{screen}");
+    assert!(
+        screen.contains("touchgate trust add tokens/22222222/alice.enrol tokens/11111111/bob.enrol"),
+        "{screen}"
+    );
+    // One touch for each.
+    assert_eq!(screen.matches("now to prove its key and enrol").count(), 2, "{screen}");
+}
