@@ -69,6 +69,9 @@ pub(super) struct Arguments {
     /// The YubiKey's firmware
     #[arg(long, value_name = "N.N.N")]
     firmware: Option<String>,
+    /// The YubiKey's shape: a-keychain, a-nano, c-keychain, c-nano, c-lightning
+    #[arg(long, value_name = "SHAPE")]
+    form_factor: Option<String>,
     /// 32 bytes that decide all keys and random numbers
     #[arg(long, value_name = "HEX")]
     seed: Option<String>,
@@ -222,6 +225,7 @@ impl Arguments {
         let options = [
             ("--personality", self.personality.as_deref()),
             ("--firmware", self.firmware.as_deref()),
+            ("--form-factor", self.form_factor.as_deref()),
             ("--serial", serial),
             ("--seed", self.seed.as_deref()),
             ("--touch", self.touch.as_deref()),
