@@ -206,11 +206,13 @@ fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
         "authentication key: have the token attest",
         "touch token",
     ] {
-        let running = Running::start(&mut world.touchgate(arguments), Some(NEW_PIN));
-        // The step may have been done by the run that was killed at the one before.
-        let seen = |text: &str| running.stderr().contains(text);
-        wait_until(step, || seen(step) || seen("touch token") || seen("error:"));
-        if running.stderr().contains(step) {
+        let mut running = Running::start(&mut world.touchgate(arguments), Some(NEW_PIN));
+        // The step may have been done by the run that was killed at the one before, and that run may have come to
+        // its end before it was.
+        wait_until(step, || {
+            running.has_ended() || [step, "touch token"].iter().any(|text| running.stderr().contains(text))
+        });
+        if !running.has_ended() && running.stderr().contains(step) {
             signal("KILL", running.id());
             killed += 1;
         }

@@ -395,6 +395,10 @@ impl Running {
         String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned()
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     #[track_caller]
     pub fn wait_for_stderr(&self, text: &str) {
         wait_until(&format!("{text:?} is said"), || self.stderr().contains(text));
