@@ -187,7 +187,8 @@ fn security_officer(world: &World) {
 fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
     let world = world();
     security_officer(&world);
-    world.write("team.toml", &format!("{PROFILE}\n[escrow]\nto = [\"security.asc\"]\n"));
+    let papers = "[certificate]\nuser_id = \"Alice <alice@example.org>\"\n";
+    world.write("team.toml", &format!("{PROFILE}\n[escrow]\nto = [\"security.asc\"]\n{papers}"));
     let arguments =
         ["card", "provision", "team.toml", "--no-input", "--pin-fd", "0", "--erase", support::SERIAL];
     let mut killed = 0;
@@ -202,8 +203,10 @@ fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
         "signature key: write",
         "decryption key: make",
         "holder's login",
+        "certificate: have the token sign it",
         "signature key: touch",
         "authentication key: have the token attest",
+        "enrolment: have the token sign",
         "touch token",
     ] {
         let mut running = Running::start(&mut world.touchgate(arguments), Some(NEW_PIN));
@@ -228,7 +231,7 @@ fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
     let escrow = fs::read_dir(&place)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "asc"))
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("escrow-"))
         .unwrap();
     let opened = run(&mut world.gpg(&["--decrypt", escrow.to_str().unwrap()])).succeeded().out;
     let secret = |name: &str| {
@@ -240,4 +243,18 @@ fn killed_at_any_step_it_goes_on_and_the_escrow_opens_with_gpg() {
     let unblock = ["access", "unblock-pin", "--reset-code", &secret("resetting_code"), "--new-pin", "314159"];
     ykman(&world, &unblock).succeeded();
     assert!(!place.join("pending.json").exists());
+    // Only whoever holds the key that it was escrowed to can revoke, and can.
+    let certificate = place.join("12345678.asc");
+    run(&mut world.gpg(&["--import", certificate.to_str().unwrap()])).succeeded();
+    let sealed = fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with("revocation-"))
+        .unwrap();
+    let revocation = run(&mut world.gpg(&["--decrypt", sealed.to_str().unwrap()])).succeeded().out;
+    world.write("revocation.asc", &revocation);
+    run(&mut world.gpg(&["--import", "revocation.asc"])).succeeded();
+    let listed = run(&mut world.gpg(&["--with-colons", "--list-keys", "alice@example.org"])).succeeded().out;
+    assert!(listed.contains("pub:r:"), "{listed}");
+    assert!(place.join("alice.enrol").exists());
 }
