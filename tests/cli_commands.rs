@@ -473,8 +473,16 @@ fn help_and_usage_have_their_codes() {
         touchgate(arguments).succeeded();
     }
     assert!(touchgate(&["--help"]).out.starts_with("Example:\n"));
-    for command in ["init", "run", "approve", "refuse", "request", "verify", "demo"] {
-        let help = touchgate(&[command, "--help"]).succeeded();
+    let commands =
+        ["init", "run", "approve", "refuse", "request", "verify", "demo", "card touch", "card reset"];
+    for command in commands.into_iter().chain([
+        "card pin change",
+        "card pin unblock",
+        "card pin set-retries",
+        "card provision",
+    ]) {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = touchgate(&words).succeeded();
         assert!(help.out.starts_with("Example"), "{command}: {}", help.out);
     }
     for arguments in [&[][..], &["juggle"], &["approve", "--no-such"], &["--card", "abc", "card", "list"]] {
