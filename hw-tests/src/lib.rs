@@ -14,6 +14,8 @@ mod commands;
 mod expectation;
 pub mod factory;
 pub mod keys;
+pub mod library;
+pub mod measure;
 pub mod passwords;
 pub mod pcsc_card;
 pub mod record;

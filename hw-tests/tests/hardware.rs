@@ -3,12 +3,17 @@
 //! A program of its own rather than tests of the usual harness, since it speaks to the person who touches.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use hw_tests::library::go_through;
+use hw_tests::measure::measure;
 use hw_tests::pcsc_card::{PcscCard, Person};
 use hw_tests::runner::Tools;
 use hw_tests::script::{Script, folder};
 use hw_tests::suite::{is_meant, run_all};
 use hw_tests::{card::TestCard, serials};
+use touchgate::card::Patience;
+use touchgate::card::select::{CardPath, open};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -26,6 +31,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn patience() -> Patience {
+    Patience::lasting(Duration::from_secs(60))
 }
 
 /// How many scripts failed, on all tokens together.
@@ -53,6 +62,16 @@ fn test_all() -> Result<usize, Box<dyn std::error::Error>> {
         );
         failed += tally.failures.len();
         card.renew()?;
+        println!("hardware: {token}: hands off for a minute, then touch when it blinks");
+        let measured = measure(&mut card)?;
+        println!("hardware: {token}: for hw-tests/RESULTS.md\n{measured}");
+        drop(card);
+        let slot = open(CardPath::Direct, Some(token.to_string().parse()?), &patience())?.slot();
+        let gone = go_through(&slot, tempfile::tempdir()?.path());
+        if let Err(error) = gone {
+            println!("FAILED  the library's functions: {error}");
+            failed += 1;
+        }
     }
     Ok(failed)
 }
