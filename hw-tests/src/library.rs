@@ -84,6 +84,7 @@ pub fn go_through(slot: &Arc<dyn Slot>, folder: &Path) -> Result<(), AnyError> {
         admin_pin: None,
         user_pin: None,
         erase: None,
+        person: provision::Person::default(),
         progress: Arc::new(|_| {}),
     };
     let mut person = Holder(USER.to_owned());
