@@ -7,6 +7,8 @@ mod provision_support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use provision_support::{Desk, Finger, finish, ident, patience, run as run_one, security, slot, whole};
 use sequoia_openpgp::Cert;
@@ -16,7 +18,8 @@ use touchgate::card::provision::fleet::{
     folder, people, run,
 };
 use touchgate::card::provision::{Job, Person, ProvisionError, provision, survey};
-use touchgate::card::{CardError, Ident, Tape};
+use touchgate::card::slot::Presence;
+use touchgate::card::{CardError, Ident, InProcess, Slot, Tape};
 use touchgate::enrolment::Enrolment;
 use touchgate::unix_time::UnixTime;
 use virtual_openpgp_card::{Effect, Fault, Firmware, Pattern, Personality, VirtualCard};
@@ -342,4 +345,55 @@ fn the_binding_comes_before_the_first_write_and_after_every_check() {
     let entries = go(&mut table, &alice);
     assert_eq!((entries[0].state, entries[0].serial), (State::Pulled, Some(number("11"))));
     assert!(fs::read_to_string(ledger_file).unwrap().contains("\"serial\": \"11\""));
+}
+
+/// Another token is in the reader from the n-th time on that it is opened, for every n: it gets no PIN and no command
+/// that changes something, and the right one, back again, is continued.
+#[test]
+fn a_token_that_is_exchanged_half_way_learns_nothing() {
+    let desk = Desk::with(&whole(YUBIKEY), &security());
+    let mut exchanged = 0;
+    for last in 1.. {
+        let [right, wrong] = [11, 22].map(|serial| cards([serial]).remove(0));
+        let opened = Arc::new(AtomicUsize::new(0));
+        let inside = {
+            let (right, wrong, opened) = (right.clone(), wrong.clone(), Arc::clone(&opened));
+            move || if opened.load(Ordering::SeqCst) <= last { right.clone() } else { wrong.clone() }
+        };
+        let reader = InProcess::new(
+            "reader",
+            right.atr(),
+            {
+                let inside = inside.clone();
+                move |_| Ok(inside().backend().into())
+            },
+            // Asked once each time that it is opened, before it is.
+            move || {
+                opened.fetch_add(1, Ordering::SeqCst);
+                Some(Presence(format!("{:08x}", inside().serial())))
+            },
+        );
+        let reader: Arc<dyn Slot> = Arc::new(reader);
+        let place = desk.folder.path().join(format!("exchanged-{last}"));
+        let job = Job { directory: place, ..desk.job(&right) };
+        let outcome = provision(&reader, &job, &mut Finger, &Tape::default(), &patience());
+        let changes = |command: &[u8]| {
+            matches!(command[1], 0x20 | 0x24 | 0x2a | 0x2c | 0x47 | 0xda | 0xdb | 0xf2 | 0xfb)
+        };
+        let trace = wrong.trace();
+        assert!(!trace.iter().any(|exchange| changes(&exchange.command)), "exchanged after {last}");
+        match outcome {
+            Ok(done) => {
+                finish(done);
+                break;
+            }
+            Err(error) => {
+                assert_eq!(TroubleKind::of(&error), TroubleKind::Pulled, "{error}");
+                finish(run_one(&right, &job).unwrap());
+                exchanged += 1;
+            }
+        }
+    }
+    println!("exchanged at {exchanged} conversations");
+    assert!(exchanged >= 10, "{exchanged}");
 }

@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{Ran, Terminal, World, need, run};
+use support::{Ran, Running, Terminal, World, need, run, signal};
 use virtual_openpgp_card::stage::exit_code;
 
 const FIRST: &str = "11111111";
@@ -143,4 +143,34 @@ fn a_person_plugs_in_one_token_after_the_other() {
     );
     // One touch for each.
     assert_eq!(screen.matches("now to prove its key and enrol").count(), 2, "{screen}");
+}
+
+/// Killed while a touch is awaited: whose the token is stands there already, and the next run goes on with it. Stopped
+/// while a token is awaited: nothing is lost.
+#[test]
+fn killed_or_stopped_it_goes_on_with_the_same_tokens() {
+    let world = world();
+    people(&world, "alice,Alice,,22222222\nbob,Bob,,33333333\n");
+    let arguments = ["--no-input", "--json", "--show-fd", "2", "--wait", "600"];
+    let start = || Running::start(world.touchgate(BATCH).args(arguments), None);
+    world.tell("2 finger ask");
+    let running = start();
+    running.wait_for_stderr("touch token 22222222 now to prove its key and enrol alice");
+    signal("KILL", running.id());
+    assert_eq!(running.finish().code, 137);
+    let ledger: Value = serde_json::from_str(&world.read("tokens/fleet.json")).unwrap();
+    assert_eq!(
+        (&ledger["people"][0]["serial"], &ledger["people"][0]["state"]),
+        (&json!(SECOND), &json!("begun"))
+    );
+
+    world.tell("2 finger now");
+    let running = start();
+    running.wait_for_stderr("plug in token 33333333 for bob (there: 11111111, 22222222)");
+    signal("INT", running.id());
+    let stopped = running.finish().exits(130);
+    assert_eq!(stopped.json()["verdict"], "cancelled");
+    assert_eq!(states(&stopped)[0], (json!(SECOND), json!("done")));
+    // The token of nobody was left alone.
+    assert!(!world.exists("tokens/11111111"));
 }

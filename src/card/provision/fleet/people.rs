@@ -240,6 +240,21 @@ mod tests {
         assert_eq!(bob.serial, None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_much(text in "(name|user_id|serial|,|\"|\n|\r|a|1|<|\u{e9}){0,60}") {
+            let _ = read(&text);
+            let _ = read(&format!("name,user_id,serial\n{text}"));
+        }
+
+        #[test]
+        fn a_quoted_user_id_comes_back(user_id in "[!-~][ -~]{0,60}[!-~]") {
+            let quoted = user_id.replace('"', "\"\"");
+            let rows = read(&format!("name,user_id\nalice,\"{quoted}\"\n")).unwrap();
+            proptest::prop_assert_eq!(&rows.first().unwrap().user_id, &user_id);
+        }
+    }
+
     #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, line, why) in [
