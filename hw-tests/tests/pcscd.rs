@@ -10,10 +10,14 @@ use std::time::Duration;
 use std::{env, thread};
 
 use hw_tests::card::{CardFailure, TestCard};
-use hw_tests::pcsc_card::{Controlled, PcscCard};
+use hw_tests::library::go_through;
+use hw_tests::measure::measure;
+use hw_tests::pcsc_card::{Controlled, Hand as _, PcscCard};
 use hw_tests::runner::Tools;
-use hw_tests::script::{Script, folder};
+use hw_tests::script::{Script, Touching, folder};
 use hw_tests::suite::{is_meant, run_all};
+use touchgate::card::Patience;
+use touchgate::card::select::{CardPath, open};
 use virtual_openpgp_card::control;
 use virtual_openpgp_card::stage::{self, CONTROL_VARIABLE};
 use virtual_openpgp_card::{Finger, Personality, VirtualCard};
@@ -101,7 +105,7 @@ fn client(name: &str) -> Result<bool, AnyError> {
     let (_, serial) = CARDS.iter().find(|(card, _)| *card == name).ok_or("which card?")?;
     let hand = Controlled(env::var_os(CONTROL_VARIABLE).ok_or("there is no control socket")?.into());
     another_card_is_left_alone(&hand)?;
-    let mut card = PcscCard::new(serial.parse()?, hand);
+    let mut card = PcscCard::new(serial.parse()?, hand.clone());
     let done = Arc::new(Mutex::new("none".to_owned()));
     give_up_later(name.to_owned(), Arc::clone(&done));
     let tally = run_all(&Script::load(&folder())?, &mut card, &Tools::new()?, |script, failure| {
@@ -110,6 +114,16 @@ fn client(name: &str) -> Result<bool, AnyError> {
             println!("FAILED on {name}: {failure}");
         }
     });
+    *done.lock().unwrap_or_else(PoisonError::into_inner) = "the measurements".to_owned();
+    card.renew()?;
+    let measured = measure(&mut card)?;
+    println!("pcscd: {name}:\n{measured}");
+    drop(card);
+    let mut finger = hand;
+    finger.finger(Touching::Now)?;
+    let patience = Patience::lasting(GIVEN_UP);
+    let slot = open(CardPath::Direct, Some(serial.parse()?), &patience)?.slot();
+    go_through(&slot, tempfile::tempdir()?.path())?;
     let (passed, failed, skipped) = (tally.passed, tally.failures.len(), tally.skipped);
     println!("pcscd: {name}: {passed} scripts passed, {failed} failed, {skipped} are for other cards");
     Ok(failed == 0 && passed > 0)
