@@ -331,3 +331,33 @@ fn what_is_written_is_for_its_owner_alone_and_holds_no_secret_in_the_end() {
 fn writes(command: &[u8]) -> bool {
     matches!(command, [_, 0x20 | 0x24 | 0x2c | 0xda | 0xdb | 0xf2 | 0xfb, ..] | [_, 0x47, 0x80, ..])
 }
+
+/// SET PIN RETRIES may leave PINs of the factory as they are typed, which a token that derives PINs never takes.
+#[test]
+fn tries_are_set_on_a_token_that_derives_pins() {
+    for personality in &PERSONALITIES[..3] {
+        let card = VirtualCard::builder().personality(*personality).build();
+        let first = Desk::new(&everything(*personality));
+        let done = first.run(&card).unwrap();
+        let mut admin = Secrets::of(&done, &first.security).admin;
+        finish(done);
+        // Another desk, without a record of it.
+        let desk = |kdf: &str| {
+            let tries = "tries = { user = 7, resetting_code = 7, admin = 7 }";
+            Desk::new(&format!("[pin]\nuser = \"random\"\n{kdf}{tries}\n"))
+        };
+        let error = desk("").run(&card).unwrap_err();
+        assert!(matches!(error, ProvisionError::Impossible { .. }), "{error}");
+        for on in [true, false] {
+            let desk = desk(&format!("kdf = {on}\n"));
+            let mut job = desk.job(&card);
+            job.admin_pin = Some(pin(&admin));
+            let done = run(&card, &job).unwrap();
+            assert_eq!((done.observed.kdf_on(), card.pin_tries()), (on, [7, 0, 7]));
+            let secrets = Secrets::of(&done, &desk.security);
+            secrets.assert_work(&card);
+            admin = secrets.admin;
+            finish(done);
+        }
+    }
+}

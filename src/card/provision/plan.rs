@@ -208,6 +208,7 @@ pub fn plan(profile: &Profile, now: &Observed, memory: &Memory, imports: &Import
 
 fn pins(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
     let mut reset = false;
+    let mut derives = now.kdf_on();
     if let Some(tries) = profile.pin.tries {
         let wanted = tries.wire();
         let [user, _, admin] = now.tries;
@@ -215,6 +216,17 @@ fn pins(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
             // Set, or seen, by an earlier run. Fewer may be left now.
         } else if now.firmware_from(4, 3, 1) {
             reset = true;
+            // With new tries may come PINs of the factory as they are typed, and a token that derives PINs takes
+            // none of those: nothing but a reset would open it again.
+            if now.kdf_on() {
+                derives = false;
+                match profile.pin.kdf {
+                    Some(_) => plan.add(Step::Kdf(false), "new tries may come with PINs that are not derived"),
+                    None => plan.problems.push(
+                        "new tries make PINs those of the factory, and this token derives its PINs: say kdf = true or kdf = false".to_owned(),
+                    ),
+                }
+            }
             plan.add(Step::Tries(tries), "a card tells how many tries are left, not how many there are");
         } else if [user, admin] != [tries.user, tries.admin] {
             plan.problems.push(format!(
@@ -226,7 +238,7 @@ fn pins(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
         Some(true) if !now.kdf_supported => {
             plan.problems.push("this card has no KDF object".to_owned());
         }
-        Some(on) if on != now.kdf_on() => {
+        Some(on) if on != derives => {
             reset = true;
             plan.add(Step::Kdf(on), if on { "PINs go to the card in the clear" } else { "PINs are derived" });
         }
