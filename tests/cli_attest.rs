@@ -143,7 +143,7 @@ fn a_no_is_a_clear_no_with_its_reason() {
     assert!(ran.err.starts_with(first), "{ran:?}");
     let off = [&["--verify", "off.pem"][..], &ROOT].concat();
     let ran = attest(&home, &off).exits(3);
-    let first = "error: rejected (touch-not-fixed): off.pem: touch is off, not fixed\nhint: `ykman";
+    let first = "error: rejected (touch-not-fixed): off.pem: touch is off, not fixed\nhint: `touchgate card touch fixed`";
     assert!(ran.err.starts_with(first), "{ran:?}");
     let object = attest(&home, &[&["--json"], &off[..]].concat()).exits(3).json();
     assert_eq!((&object["verdict"], &object["code"]), (&json!("rejected"), &json!("touch-not-fixed")));

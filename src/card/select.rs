@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::error::{CardError, Holder};
 use super::ident::Ident;
+#[cfg(feature = "pcsc")]
+use super::link::status::TERMINATED;
 use super::session::Token;
 use super::slot::Slot;
 use super::usb::Machine;
@@ -105,9 +107,7 @@ pub fn terminated(patience: &Patience) -> Result<Vec<Arc<dyn Slot>>, CardError> 
     let mut found: Vec<Arc<dyn Slot>> = Vec::new();
     for slot in watch::run_quietly(patience, super::pcsc::readers)? {
         let slot: Arc<dyn Slot> = slot;
-        if let Err(CardError::Refused { sw: super::link::status::TERMINATED, .. }) =
-            Token::look(Arc::clone(&slot), patience)
-        {
+        if let Err(CardError::Refused { sw: TERMINATED, .. }) = Token::look(Arc::clone(&slot), patience) {
             found.push(slot);
         }
     }
