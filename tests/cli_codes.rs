@@ -1,5 +1,4 @@
 //! Every code that the command line gives for a card is explained in `docs/cli.md`, and no other.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
