@@ -290,3 +290,22 @@ fn ykmans_attestations_are_ours() {
     assert_eq!(first("ours.pem"), first("kept.pem"));
     assert_ne!(first("ours.pem"), first("theirs.pem"));
 }
+
+/// The lines of docs/attestation.md, for somebody without a token.
+#[cfg(feature = "pcsc")]
+#[test]
+fn a_simulated_tokens_attestation_is_believed_with_the_roots_that_come_with_it() {
+    let docs = include_str!("../docs/attestation.md");
+    let (_, lines) = docs.split_once("    touchgate card simulate ").unwrap();
+    let (lines, _) = lines.split_once("\n\n").unwrap();
+    let home = Home::new();
+    let mut shell = Command::new("sh");
+    home.environment(&mut shell);
+    let programs = std::path::Path::new(PROGRAM).parent().unwrap().to_str().unwrap();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let line = format!("touchgate card simulate {lines}");
+    shell.args(["-c", &line]).env("PATH", path).current_dir(home.work());
+    let ran = run(&mut shell).succeeded();
+    assert!(ran.out.contains("signature key of token 12345678, generated, touch on"), "{ran:?}");
+    assert!(ran.out.contains("this root is not Yubico's"), "{ran:?}");
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::Args;
 use sequoia_openpgp::serialize::SerializeInto as _;
+use virtual_openpgp_card::attestation::published;
 use virtual_openpgp_card::options::{CardOptions, OptionError};
 use virtual_openpgp_card::script::Script;
 use virtual_openpgp_card::serve;
@@ -23,6 +24,7 @@ use crate::card::{
     Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
     TouchNeed,
 };
+use crate::cli::place;
 use crate::cli::report::{Failure, exit, say};
 use crate::unix_time::UnixTime;
 
@@ -48,6 +50,12 @@ pub(super) struct Arguments {
     /// Write that certificate here
     #[arg(long, value_name = "FILE", requires = "with_key")]
     certificate_out: Option<PathBuf>,
+    /// Write the test roots here that its attestations lead to, for `card attest --root`; nobody else trusts them
+    #[arg(long, value_name = "FILE")]
+    roots_out: Option<PathBuf>,
+    /// Write what stands between here, for `card attest --intermediates`
+    #[arg(long, value_name = "FILE")]
+    intermediates_out: Option<PathBuf>,
     /// The key's algorithm: ed25519, p256, p384, p521, rsa2048, rsa3072, rsa4096
     #[arg(long, value_name = "ALGORITHM", default_value = "ed25519")]
     key: String,
@@ -120,6 +128,14 @@ pub(super) fn simulate(arguments: Arguments, json: bool) -> ExitCode {
 fn carry_out(arguments: Arguments) -> Result<u8, Failure> {
     let first = arguments.card(arguments.serial.as_deref(), true);
     CardWishes::parse(&first).map_err(|error| Failure::usage(error.to_string()))?;
+    for (path, text) in [
+        (&arguments.roots_out, published::roots as fn() -> String),
+        (&arguments.intermediates_out, published::intermediates),
+    ] {
+        if let Some(path) = path {
+            place::write_new(path, text().as_bytes()).map_err(|error| place::unwritable(path, &error))?;
+        }
+    }
     if let Some(address) = &arguments.vpcd {
         let failed =
             |error: Box<dyn Error>| Failure::failed("vpcd", format!("{address}: {}", stage::chain(&*error)));
