@@ -8,6 +8,7 @@ mod support;
 #[path = "support/ykman.rs"]
 mod ykman;
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -31,15 +32,14 @@ fn shows(text: &str, line: &str) {
 
 const NEW_PIN: &str = "271828";
 
-fn profile(yubikey: bool, intermediates: bool) -> String {
+fn profile(yubikey: bool) -> String {
     let tries = if yubikey { "tries = { user = 5, resetting_code = 4, admin = 6 }\n" } else { "" };
-    let between = if intermediates { "intermediates = [\"between.pem\"]\n" } else { "" };
     format!(
         "[keys]\nsignature = {{ algorithm = \"ed25519\" }}\ndecryption = {{ algorithm = \"cv25519\", touch = \"on\" }}\n\
          authentication = {{ algorithm = \"p256\", touch = \"off\" }}\n\
          [pin]\nresetting_code = \"random\"\n{tries}\
          [certificate]\nexpires = \"2046-11-20T00:00:00Z\"\n\
-         [attestation]\n{between}root = [\"root.pem\"]\n"
+         [attestation]\nroot = [\"root.pem\"]\n"
     )
 }
 
@@ -59,8 +59,13 @@ fn becomes_provisioned(options: &str, firmware: Option<&str>, ident: &str) {
     let authority = Authority::new(shape);
     world.write("root.pem", &authority.root().pem());
     let between: String = authority.intermediates().iter().map(|it| it.pem()).collect();
-    world.write("between.pem", &between);
-    world.write("team.toml", &profile(firmware.is_some(), !between.is_empty()));
+    // Beside the configuration, where nobody has to name them.
+    let folder = world.home.config().join("attestation.intermediates");
+    fs::create_dir_all(&folder).unwrap();
+    if !between.is_empty() {
+        fs::write(folder.join("between.pem"), between).unwrap();
+    }
+    world.write("team.toml", &profile(firmware.is_some()));
 
     let done = provision(&world).succeeded();
     let result = done.json();
@@ -175,9 +180,7 @@ fn gpg_agrees(world: &World, result: &Value, keys: &[String]) {
     let signing = Running::start(sign.args(["--output", "text.sig", "--detach-sign", "text"]), Some(NEW_PIN));
     world.tell("await-touch 60s");
     // gpg opens the file before it has anything to write.
-    assert!(
-        !world.exists("text.sig") || std::fs::read(world.home.work().join("text.sig")).unwrap().is_empty()
-    );
+    assert!(!world.exists("text.sig") || fs::read(world.home.work().join("text.sig")).unwrap().is_empty());
     world.tell("press");
     signing.finish().succeeded();
     run(&mut world.gpg(&["--verify", "text.sig", "text"])).succeeded();

@@ -85,6 +85,7 @@ pub fn go_through(slot: &Arc<dyn Slot>, folder: &Path) -> Result<(), AnyError> {
         user_pin: None,
         erase: None,
         person: provision::Person::default(),
+        intermediates: Vec::new(),
         progress: Arc::new(|_| {}),
     };
     let mut person = Holder(USER.to_owned());

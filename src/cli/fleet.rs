@@ -39,7 +39,7 @@ pub(super) fn batch(common: &Common, arguments: &Arguments, table: &Path, profil
     let mut ledger = Ledger::open(&arguments.out)?;
     let mut hall = Table {
         path: common.card_path,
-        one: One { desk: &desk, profile, erase: None },
+        one: One::new(&desk, profile, None)?,
         place,
         wait: arguments.wait.map(Duration::from_secs),
         unreadable: None,

@@ -20,6 +20,7 @@ use crate::card::{
     Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Slot, Tape, TokenInfo, TouchNeed,
     TouchPolicy,
 };
+use crate::cli::authorities::Authorities;
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, exit, printable, say};
 use crate::cli::work::{self, Desk};
@@ -105,7 +106,7 @@ pub(super) fn provision(common: &Common, arguments: &Arguments) -> Outcome {
         admin_pin: arguments.admin_pin_fd,
         passphrase: arguments.passphrase_fd,
     };
-    let one = One { desk: &desk, profile, erase: arguments.erase };
+    let one = One::new(&desk, profile, arguments.erase)?;
     let done = one.token(&slot, ident, person, &directory, &given, &place)?;
     let report = report(&done, &directory);
     place.tell(&done, "")?;
@@ -126,10 +127,21 @@ pub(super) struct One<'a> {
     pub(super) desk: &'a Desk,
     pub(super) profile: Profile,
     /// The serial that was typed back on the command line.
-    pub(super) erase: Option<Ident>,
+    erase: Option<Ident>,
+    /// Those that lie beside the configuration.
+    intermediates: Vec<Vec<u8>>,
 }
 
-impl One<'_> {
+impl<'a> One<'a> {
+    /// Ready for any number of tokens.
+    ///
+    /// # Errors
+    /// If an intermediate beside the configuration cannot be read.
+    pub(super) fn new(desk: &'a Desk, profile: Profile, erase: Option<Ident>) -> Result<Self, Failure> {
+        let intermediates = Authorities::read(&[], &[])?.intermediates;
+        Ok(Self { desk, profile, erase, intermediates })
+    }
+
     /// Makes a token what the profile says, asking for what that needs.
     ///
     /// # Errors
@@ -171,6 +183,7 @@ impl One<'_> {
             user_pin,
             erase,
             person,
+            intermediates: self.intermediates.clone(),
             progress: progress(ident, attesting_takes_a_touch(&survey)),
         };
         loop {

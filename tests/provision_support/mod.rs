@@ -103,6 +103,7 @@ impl Desk {
             user_pin: None,
             erase: None,
             person: self.person.clone(),
+            intermediates: Vec::new(),
             progress: Arc::new(|_| {}),
         }
     }

@@ -58,10 +58,12 @@ impl std::fmt::Display for Vouched {
 }
 
 impl Anchors {
-    /// Reads the files that a profile names.
-    pub(super) fn read(wish: Option<&AttestationWish>) -> Result<Self, ProvisionError> {
-        let Some(wish) = wish else { return Ok(Self::default()) };
-        let mut intermediates = Vec::new();
+    /// Reads the files that a profile names; `others` are intermediates from elsewhere.
+    pub(super) fn read(wish: Option<&AttestationWish>, others: &[Vec<u8>]) -> Result<Self, ProvisionError> {
+        let mut intermediates = others.to_vec();
+        let Some(wish) = wish else {
+            return Ok(Self { intermediates, ..Self::default() });
+        };
         for path in &wish.intermediates {
             for file in files(path)? {
                 intermediates.extend(certificates(&file)?);

@@ -49,6 +49,8 @@ pub struct Job {
     pub erase: Option<Ident>,
     /// Who gets it.
     pub person: Person,
+    /// What may stand between its attestations and a root, beside what the profile names: DER, untrusted.
+    pub intermediates: Vec<Vec<u8>>,
     /// Told before each step.
     pub progress: Arc<Progress>,
 }
@@ -185,7 +187,7 @@ pub fn survey(
 ) -> Result<Survey, ProvisionError> {
     let keys = import::read(profile)?;
     escrow::recipients(&profile.escrow.to)?;
-    Anchors::read(profile.attestation.as_ref())?;
+    Anchors::read(profile.attestation.as_ref(), &[])?;
     let observed = Observed::of(Arc::clone(slot), tape, patience)?;
     let vault = Vault::peek(directory, observed.ident);
     let past = Past::of(&vault)?.at(&observed);
@@ -226,7 +228,7 @@ pub fn provision(
         job: job.clone(),
         keys: import::read(&job.profile)?,
         recipients: escrow::recipients(&job.profile.escrow.to)?,
-        anchors: Anchors::read(job.profile.attestation.as_ref())?,
+        anchors: Anchors::read(job.profile.attestation.as_ref(), &job.intermediates)?,
         cancel: Arc::clone(&patience.cancel),
     });
     let before = writes(tape);
