@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::error::{CardError, Doing};
 use super::info::{TokenInfo, TouchNeed};
+use super::pin::Pin;
 use super::touch::{Attendant, PinEntry, PinRequest};
 
 /// The PIN that was given last, as long as this lives. A card that refuses it has it asked for again.
@@ -13,22 +14,38 @@ pub struct KeptPin(Option<PinEntry>);
 impl KeptPin {
     /// `attendant`, who is asked for the PIN only where none is kept.
     pub fn with<'a>(&'a mut self, attendant: &'a mut dyn Attendant) -> impl Attendant + 'a {
-        Remembering { kept: &mut self.0, attendant }
+        let kept = &mut self.0;
+        let pin = move |request: &PinRequest<'_>, attendant: &mut dyn Attendant| {
+            if request.refused.is_some() || kept.is_none() {
+                *kept = None;
+                *kept = attendant.pin(request)?;
+            }
+            Ok(kept.clone())
+        };
+        Instead { pin, attendant }
     }
 }
 
-struct Remembering<'a> {
-    kept: &'a mut Option<PinEntry>,
+/// `attendant`, who need not be asked for the PIN. It is presented once: again it would be the same wrong PIN.
+pub(super) fn knowing<'a>(pin: &'a Pin, attendant: &'a mut dyn Attendant) -> impl Attendant + 'a {
+    let pin = |request: &PinRequest<'_>, _: &mut dyn Attendant| {
+        Ok(request.refused.is_none().then(|| PinEntry::Typed(pin.clone())))
+    };
+    Instead { pin, attendant }
+}
+
+/// Somebody whose PIN comes from elsewhere.
+struct Instead<'a, P> {
+    pin: P,
     attendant: &'a mut dyn Attendant,
 }
 
-impl Attendant for Remembering<'_> {
+impl<P> Attendant for Instead<'_, P>
+where
+    P: FnMut(&PinRequest<'_>, &mut dyn Attendant) -> Result<Option<PinEntry>, CardError>,
+{
     fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
-        if request.refused.is_some() || self.kept.is_none() {
-            *self.kept = None;
-            *self.kept = self.attendant.pin(request)?;
-        }
-        Ok(self.kept.clone())
+        (self.pin)(request, self.attendant)
     }
 
     fn pinpad(&mut self, token: &TokenInfo) {

@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 use super::algorithm::KeySlot;
 use super::observe::Observed;
 use super::papers::{Papers, card_keys};
-use super::proof::Knowing;
 use super::{ProofError, ProvisionError, escrow, journal};
 use crate::armor;
 use crate::card::certificate::offline::{self, Locked, Primary};
 use crate::card::certificate::{Draft, Made, Settings};
 use crate::card::error::CardError;
+use crate::card::kept::knowing;
 use crate::card::keys::PublicKey;
 use crate::card::pin::Pin;
 use crate::card::session::Token;
@@ -43,7 +43,7 @@ impl Bench<'_> {
         act: impl FnOnce(&mut CardSigner<'_>) -> Result<T, ProvisionError>,
     ) -> Result<T, ProvisionError> {
         self.attendant.about_to(what);
-        let mut knowing = Knowing { pin: Some(self.user.clone()), attendant: &mut *self.attendant };
+        let mut knowing = knowing(&self.user, &mut *self.attendant);
         let mut signer = CardSigner::new(&mut self.token, key, &mut knowing, self.patience.clone())?;
         act(&mut signer).map_err(|error| match error {
             // It opened the token a moment ago.

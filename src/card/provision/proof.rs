@@ -1,7 +1,5 @@
 //! A token proves what was set: old PINs fail, new ones work, a signature verifies.
 
-use std::time::Duration;
-
 use sequoia_openpgp::crypto;
 use sequoia_openpgp::packet::Key;
 use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
@@ -12,12 +10,9 @@ use super::certify::Bench;
 use super::link::{Link, Presented, status};
 use super::observe::Observed;
 use super::{ProofError, ProvisionError};
-use crate::card::error::{CardError, Doing};
-use crate::card::info::{TokenInfo, TouchNeed};
 use crate::card::order::{ADMIN, Order, USER};
 use crate::card::pin::{Pin, Whose};
 use crate::card::pin_rules::{FACTORY_ADMIN, FACTORY_USER};
-use crate::card::touch::{Attendant, PinEntry, PinRequest};
 
 /// Tries to have before one is spent: two are then left, whatever happens.
 const ENOUGH: u8 = 3;
@@ -104,36 +99,4 @@ pub(super) fn signature(
     bench.signing(key, "prove its key", |signer| {
         Ok(signer.sign_digest(HashAlgorithm::SHA512, &digest).map(drop)?)
     })
-}
-
-/// The person at the card, who need not be asked for the PIN.
-pub(super) struct Knowing<'a> {
-    /// Good for one presentation: a second one would be the same wrong PIN.
-    pub(super) pin: Option<Pin>,
-    pub(super) attendant: &'a mut dyn Attendant,
-}
-
-impl Attendant for Knowing<'_> {
-    fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
-        match request.refused {
-            Some(_) => Ok(None),
-            None => Ok(self.pin.clone().map(PinEntry::Typed)),
-        }
-    }
-
-    fn about_to(&mut self, what: &str) {
-        self.attendant.about_to(what);
-    }
-
-    fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
-        self.attendant.touch_needed(token, need);
-    }
-
-    fn waiting(&mut self, doing: Doing, waited: Duration, left: Duration) {
-        self.attendant.waiting(doing, waited, left);
-    }
-
-    fn not_touched(&mut self, waited: Duration) -> bool {
-        self.attendant.not_touched(waited)
-    }
 }
