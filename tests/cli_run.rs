@@ -107,6 +107,21 @@ fn no_signal_is_blocked_or_ignored_for_the_command() {
     assert_eq!(sets(gated), sets(alone));
 }
 
+/// As `nohup` has it, and a shell's `&`.
+#[test]
+fn what_is_ignored_stays_ignored_for_the_command() {
+    let world = World::new("--touch=now");
+    for (signal, bit) in [("HUP", 0x1), ("INT", 0x2), ("TERM", 0x4000)] {
+        let mut shell = world.command("sh");
+        shell.args(["-c", &format!("trap '' {signal}; exec \"$@\""), "sh", support::PROGRAM]);
+        shell.args(["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0", "--"]);
+        shell.args(["grep", "^SigIgn", "/proc/self/status"]);
+        let ran = run_with(&mut shell, PIN).succeeded();
+        let set = u64::from_str_radix(ran.out.trim().split_once('\t').unwrap().1, 16).unwrap();
+        assert_eq!(set & bit, bit, "{signal}: {ran:?}");
+    }
+}
+
 #[test]
 fn standard_streams_are_the_commands() {
     let world = World::new("--touch=now");

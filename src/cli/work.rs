@@ -48,8 +48,11 @@ impl Desk {
     /// If a PIN was to be handed over and was not, or signals cannot be caught.
     pub(super) fn new(common: &Common, pin_fd: Option<u32>) -> Result<Self, Failure> {
         let cancel = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-        {
+        let ignored = ignored_signals();
+        let signals =
+            [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+        // What we were started to ignore stays ignored, for the command too: `nohup touchgate run …`.
+        for signal in signals.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
             signal_hook::flag::register(signal, Arc::clone(&cancel))
                 .map_err(|error| Failure::failed("signals", error.to_string()))?;
         }
@@ -238,6 +241,16 @@ pub(super) fn attest_now(
     let attested = token.attest_now(attestable, &mut kept.with(&mut person), patience);
     person.stop_waiting();
     attested
+}
+
+/// The signals that this process was started to ignore, the first in the lowest bit; none where the system does not tell.
+///
+/// # Source
+/// Linux, proc(5), `SigIgn` of /proc/PID/status.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Shows the statement, exactly as it will be signed, every line behind a bar: what a narrow terminal
