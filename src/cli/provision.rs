@@ -23,6 +23,7 @@ use crate::card::{
 use crate::cli::authorities::Authorities;
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, Outcome, Report, exit, printable, say};
+use crate::cli::secret::typed;
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, fleet, pin, place, read_input};
 use crate::enrolment::possession::Name;
@@ -395,14 +396,6 @@ fn ask_pin(desk: &Desk, prompt: &str) -> Result<Option<Pin>, Failure> {
             Ok(pin) => return Ok(Some(pin)),
             Err(error) => terminal.say(&format!("{error}\n")),
         }
-    }
-}
-
-fn typed(answer: std::io::Result<Typed>) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-    match answer.map_err(|error| Failure::failed("terminal", error.to_string()))? {
-        Typed::Line(line) => Ok(Some(line)),
-        Typed::Ended => Ok(None),
-        Typed::Cancelled => Err(CardError::Cancelled { waited: Duration::ZERO }.into()),
     }
 }
 
