@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::digest::Sha256Digest;
@@ -31,7 +32,8 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// The verifier's name for a request: a ULID, so that requests sort by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RequestId(Ulid);
 
 impl RequestId {
@@ -44,6 +46,20 @@ impl RequestId {
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(value: RequestId) -> Self {
+        value.to_string()
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
     }
 }
 
@@ -89,7 +105,8 @@ impl FromStr for Nonce {
 }
 
 /// Which version of trust a challenge was issued under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct TrustVersion {
     /// Counts up from 1.
     pub number: u64,
@@ -100,6 +117,20 @@ pub struct TrustVersion {
 impl fmt::Display for TrustVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.number, self.digest)
+    }
+}
+
+impl From<TrustVersion> for String {
+    fn from(value: TrustVersion) -> Self {
+        value.to_string()
+    }
+}
+
+impl TryFrom<String> for TrustVersion {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
     }
 }
 

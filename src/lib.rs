@@ -20,6 +20,8 @@ pub mod verify;
 
 pub mod trust;
 
+pub mod audit;
+
 // How people and tokens come into trust.
 pub mod enrolment;
 
@@ -27,6 +29,7 @@ pub mod enrolment;
 mod armor;
 pub mod card;
 pub mod digest;
+pub mod store;
 pub mod text;
 pub mod unix_time;
 

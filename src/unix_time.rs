@@ -4,13 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 /// The last second of the year 9999: the latest instant that four digits of year can write.
 const LATEST: u64 = 253_402_300_799;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, without leap seconds; from 1970 to 9999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct UnixTime(u64);
 
 impl UnixTime {
@@ -84,6 +86,20 @@ impl FromStr for UnixTime {
         let parsed = parse(text).ok_or(NotATime)?;
         // Only one spelling may stand for an instant.
         if parsed.to_string() == text { Ok(parsed) } else { Err(NotATime) }
+    }
+}
+
+impl From<UnixTime> for String {
+    fn from(time: UnixTime) -> Self {
+        time.to_string()
+    }
+}
+
+impl TryFrom<String> for UnixTime {
+    type Error = NotATime;
+
+    fn try_from(text: String) -> Result<Self, NotATime> {
+        text.parse()
     }
 }
 

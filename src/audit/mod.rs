@@ -1,0 +1,5 @@
+//! The log: what the verifier did, one entry after the other, so that nobody can rewrite it unnoticed.
+
+pub mod entry;
+
+pub use entry::Entry;
