@@ -136,6 +136,19 @@ pub enum Outcome {
     Withdrawn,
 }
 
+impl Outcome {
+    /// What a request did that ended so.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Approved => "was approved",
+            Self::Expired => "expired",
+            Self::Refused => "was refused",
+            Self::Superseded => "fell to a new version of trust",
+            Self::Withdrawn => "was taken back",
+        }
+    }
+}
+
 /// A line that is no entry, or not in its one spelling.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {

@@ -46,12 +46,23 @@ pub enum Op {
     Grant(GrantRecord),
     /// An entry is appended to the log, after those before it in this change.
     Log(Entry),
+    /// Written once: this rejection of an answer by this person was not logged before. Otherwise [`CommitError::Again`].
+    Once {
+        /// What was answered.
+        request: RequestId,
+        /// By whose key.
+        person: String,
+        /// Why it was rejected.
+        code: &'static str,
+    },
     /// A request is opened. Its name is new, and no open request has its short code.
     Open(Box<Challenge>),
-    /// A grant is revoked that was not yet, and never used.
+    /// A grant is revoked that was not yet, and was used as often as when it was looked at.
     Revoke {
         /// Which.
         grant: RequestId,
+        /// How often it was used when it was looked at.
+        used: u32,
         /// From when.
         at: UnixTime,
     },
@@ -70,15 +81,20 @@ pub enum Op {
         /// The answer.
         answer: Box<AnswerRecord>,
     },
-    /// A version of trust comes into force: the first, or the one after the newest.
+    /// A version of trust comes into force: the newest that is known is `before`, and older than it.
     Trust {
+        /// When it was looked at.
+        before: Option<TrustVersion>,
         /// Its number and digest.
         version: TrustVersion,
         /// Its files, kept so that entries can be judged again years later.
         files: Files,
     },
-    /// A grant is used once more: it is not revoked, not past its end, and uses are left.
+    /// A grant is used once more: it is not revoked, not past its end, uses are left, and this is the next one
+    /// (otherwise [`CommitError::Overtaken`]).
     Use {
+        /// The how-manieth use this is, counted from 1.
+        count: u32,
         /// Which.
         grant: RequestId,
         /// By the verifier's clock.

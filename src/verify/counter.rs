@@ -73,6 +73,17 @@ pub struct Counted {
     pub root: Root,
 }
 
+impl Counted {
+    /// How many signatures nobody here saw, where that is known.
+    pub fn unseen(&self) -> Option<u64> {
+        match self.advance {
+            Advance::Gap { unseen, .. } => Some(unseen),
+            Advance::Seen => Some(0),
+            Advance::Behind { .. } | Advance::First { .. } => None,
+        }
+    }
+}
+
 /// What a counter says about the signatures between two answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advance {

@@ -331,6 +331,12 @@ pub fn alone(response: &Response, trust: &Trust, now: UnixTime) -> Result<Answer
     judge(response, trust, None, now)
 }
 
+/// Whose key a response names, believed or not.
+pub fn signer<'a>(response: &Response, trust: &'a Trust) -> Option<&'a str> {
+    let shaped = packet::read(&response.signature).ok()?;
+    trust.roster.holder(&shaped.issuer).map(|(person, _)| person.name.as_str())
+}
+
 /// Every check but those of the counter and the last, which records.
 fn judge(
     response: &Response,

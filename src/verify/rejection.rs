@@ -281,4 +281,20 @@ impl Rejection {
             Self::WrongAudience { .. } => "wrong-audience",
         }
     }
+
+    /// Whether an enrolled key's signature over the statement was seen to hold before this check failed. Only such
+    /// rejections say anything about a person.
+    pub fn is_signed(&self) -> bool {
+        matches!(
+            self,
+            Self::Counter(_)
+                | Self::CreationTime { .. }
+                | Self::Lifetime { .. }
+                | Self::NotAdmitted(_)
+                | Self::NotAllowed { .. }
+                | Self::Replayed { .. }
+                | Self::Tier { .. }
+                | Self::Unrecorded { .. }
+        )
+    }
 }
