@@ -32,6 +32,7 @@ mod secret;
 #[cfg(feature = "virtual-card")]
 mod simulate;
 mod touch;
+mod trust;
 mod verify;
 mod work;
 
@@ -125,6 +126,9 @@ enum Command {
     /// Look at tokens; simulate one
     #[command(subcommand)]
     Card(card::Command),
+    /// Who may approve what: look at it, change it, compare, ask
+    #[command(subcommand)]
+    Trust(trust::Command),
     /// Print completions for a shell
     #[command(before_help = "Example:\n  touchgate completions bash > /etc/bash_completion.d/touchgate")]
     Completions {
@@ -182,6 +186,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Enrol(arguments) => enrol::enrol(common, &arguments),
         Command::Doctor(arguments) => doctor::doctor(common, &arguments),
         Command::Card(command) => card::card(common, command),
+        Command::Trust(command) => trust::trust(common, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "touchgate", &mut script);

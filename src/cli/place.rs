@@ -79,7 +79,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     };
     let bad = |error: TrustError| {
         let hint = format!("mend {}, or restore the version that was pinned", directory.display());
-        Failure::failed("bad-trust", error.to_string()).hint(hint)
+        bad_trust(&error, &directory).hint(hint)
     };
     let files = trust::read_directory(&directory).map_err(bad)?;
     let mut pins = Vec::new();
@@ -102,6 +102,11 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
             .hint("compare it with an administrator's and write it to ~/.config/touchgate/pin, or pass --unpinned for this once"));
     }
     Ok(Chosen { trust, directory, pinned: !pins.is_empty() })
+}
+
+/// A directory that is not trust, as a failure.
+pub(super) fn bad_trust(error: &TrustError, directory: &Path) -> Failure {
+    Failure::failed("bad-trust", error.to_string()).hint(format!("mend {}", directory.display()))
 }
 
 fn differs(pin: TrustVersion, path: &Path, found: &str, directory: &Path) -> Failure {

@@ -170,6 +170,11 @@ impl Trust {
         Ok(rule)
     }
 
+    /// All rules, in the order of policy.toml.
+    pub fn rules(&self) -> &[Rule] {
+        self.policy.rules()
+    }
+
     /// The person who asks, if somebody's record names them.
     pub fn requester(&self, request: &Request) -> Option<&Person> {
         self.roster.by_identity(&request.requester)

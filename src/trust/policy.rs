@@ -195,6 +195,11 @@ impl Policy {
         Ok(Self { rules })
     }
 
+    /// All of them, in the order of policy.toml.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// The most specific rule that covers `request`.
     pub(crate) fn rule(&self, request: &Request) -> Option<&Rule> {
         let covering = self.rules.iter().filter(|rule| rule.covers(request));
@@ -265,6 +270,30 @@ impl Rule {
         })
     }
 
+    /// Which actions it covers, as it is written.
+    pub fn action(&self) -> String {
+        self.action.to_string()
+    }
+
+    /// Which resources it covers, as it is written.
+    pub fn resource(&self) -> String {
+        self.resource.to_string()
+    }
+
+    /// Whether it is for every day or for emergencies.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What it needs, in words: `2 of release and 1 of security`.
+    pub fn needs(&self) -> String {
+        let need = |need: &Need| match &need.from {
+            Approvers::Group(group) => format!("{} of {group}", need.count),
+            Approvers::Requester => "the requester".to_owned(),
+        };
+        self.need.iter().map(need).collect::<Vec<_>>().join(" and ")
+    }
+
     fn covers(&self, request: &Request) -> bool {
         let Request { action, resource, mode, .. } = request;
         self.mode == *mode && self.action.matches_action(action) && self.resource.matches(resource.as_str())
@@ -284,7 +313,8 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.action, self.resource)
+        write!(f, "{} on {}", self.action, self.resource)?;
+        if self.mode == Mode::BreakGlass { f.write_str(" (break-glass)") } else { Ok(()) }
     }
 }
 
