@@ -7,6 +7,7 @@
 //! └── tokens/12345678.asc · 12345678.attestation.pem
 //! ```
 
+pub mod manifest;
 pub mod policy;
 pub mod quorum;
 pub mod roster;
@@ -19,9 +20,11 @@ use std::path::{Path, PathBuf};
 
 use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, TrustVersion};
+use crate::digest::Sha256Digest;
 use crate::request::{NameError, Request};
 use crate::unix_time::UnixTime;
 
+use manifest::Proved;
 use policy::{Policy, PolicyError, Rule};
 use roster::{Person, Roster, RosterError};
 
@@ -60,6 +63,14 @@ pub enum TrustError {
         path: String,
         /// Line, column and what is wrong there.
         message: String,
+    },
+    /// The files are proved into one version, and their policy is another's.
+    #[error("policy.toml: version = {found}, in what is pinned as version {expected}")]
+    OtherVersion {
+        /// What the policy says.
+        found: u64,
+        /// What the pin or the update says.
+        expected: u64,
     },
     /// A policy that cannot be loaded.
     #[error("policy.toml: {0}")]
@@ -127,8 +138,45 @@ impl Trust {
         Self::under(files, &Anchor::yubico())
     }
 
+    /// Makes trust of the few files that evidence carries: policy.toml, and of the people only those who are proved.
+    ///
+    /// Somebody whose file was left out is unknown here, and a token whose certificate was left out signs nothing.
+    /// Nobody gains by leaving something out:
+    ///
+    /// - Rules, tiers and counts stand in policy.toml, without which there is no trust at all.
+    /// - An approval counts only if the approver's own file is here, and that file lists all of their identities and
+    ///   groups. So an approver who is also the requester shows as such, whatever else is missing.
+    /// - A requester whose file is missing is on nobody's record: that fills no slot, is no `@requester`, and is
+    ///   rejected unless the rule takes requesters on nobody's record anyway.
+    /// - A token without its attestation is of a lower tier, one without certificate makes no approval.
+    /// - That no key and no identity is listed for two people is a property of the whole version. Who pinned it, or
+    ///   signed the update to it, loaded it as a whole; of what is here it is checked again.
+    ///
+    /// What it cannot show is a refusal by somebody who was left out. Nor can whole trust: evidence without the
+    /// refusal looks the same. A verifier that takes answers therefore never uses this.
+    ///
+    /// # Errors
+    /// Any [`TrustError`] but `Unreadable`.
+    pub fn from_proved(proved: &Proved) -> Result<Self, TrustError> {
+        let (version, files) = (*proved.version(), proved.files());
+        let trust = Self::build(files, &Anchor::yubico(), Extent::Proved, version.digest)?;
+        if trust.version.number == version.number {
+            return Ok(trust);
+        }
+        Err(TrustError::OtherVersion { found: trust.version.number, expected: version.number })
+    }
+
     /// The same with other roots for attestations. In this crate alone: no build of it lets a caller choose.
     pub(crate) fn under(files: &Files, roots: &[Anchor]) -> Result<Self, TrustError> {
+        Self::build(files, roots, Extent::Whole, versions::digest(files))
+    }
+
+    fn build(
+        files: &Files,
+        roots: &[Anchor],
+        extent: Extent,
+        digest: Sha256Digest,
+    ) -> Result<Self, TrustError> {
         check_paths(files)?;
         let policy = files.get("policy.toml").ok_or(TrustError::Stray {
             path: "policy.toml".into(),
@@ -143,9 +191,9 @@ impl Trust {
         let valid_until = file.valid_until.parse().map_err(|error: crate::unix_time::NotATime| {
             TrustError::Malformed { path: "policy.toml".into(), message: format!("valid_until: {error}") }
         })?;
-        let version = TrustVersion { number: file.version, digest: versions::digest(files) };
+        let version = TrustVersion { number: file.version, digest };
         let policy = Policy::new(file)?;
-        let roster = Roster::new(files, roots, valid_until)?;
+        let roster = Roster::new(files, roots, valid_until, extent)?;
         Ok(Self { version, audience, valid_until, roster, policy })
     }
 
@@ -181,17 +229,30 @@ impl Trust {
     }
 }
 
+/// How much of a version is there to be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Some files, each seen to stand in it.
+    Proved,
+    /// All of it.
+    Whole,
+}
+
 /// Exactly policy.toml, people/NAME and tokens/NAME, wherever the files come from.
 fn check_paths(files: &Files) -> Result<(), TrustError> {
-    let known = |path: &str| match path.split_once('/') {
-        None => path == "policy.toml",
-        Some((folder, name)) => matches!(folder, "people" | "tokens") && is_name(name),
-    };
-    match files.keys().find(|path| !known(path)) {
+    match files.keys().find(|path| !is_path(path)) {
         Some(path) => {
             Err(TrustError::Stray { path: path.clone(), what: "does not belong into a trust directory" })
         }
         None => Ok(()),
+    }
+}
+
+/// Whether a file of trust may lie there.
+pub(crate) fn is_path(path: &str) -> bool {
+    match path.split_once('/') {
+        None => path == "policy.toml",
+        Some((folder, name)) => matches!(folder, "people" | "tokens") && is_name(name),
     }
 }
 

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::armor;
 use crate::card::attestation::{Anchor, Attestation, AttestationError, read_certificates, verify_under};
 use crate::request::Identity;
-use crate::trust::{Files, TrustError, toml_file};
+use crate::trust::{Extent, Files, TrustError, toml_file};
 use crate::unix_time::UnixTime;
 use crate::verify::SigningKey;
 
@@ -131,6 +131,7 @@ struct Loading<'a> {
     files: &'a Files,
     roots: &'a [Anchor],
     ends: UnixTime,
+    extent: Extent,
     /// Who has which.
     serials: BTreeMap<String, String>,
     /// The files below tokens/ that somebody's record names.
@@ -157,9 +158,17 @@ pub struct Roster {
 impl Roster {
     /// Attestations are judged under these roots, at the moment at which this version of trust ends: so that
     /// they hold as long as it does, and it loads alike whenever it is loaded.
-    pub(crate) fn new(files: &Files, roots: &[Anchor], ends: UnixTime) -> Result<Self, TrustError> {
+    ///
+    /// Of files that were only proved, a token whose certificate is not among them is left out.
+    pub(crate) fn new(
+        files: &Files,
+        roots: &[Anchor],
+        ends: UnixTime,
+        extent: Extent,
+    ) -> Result<Self, TrustError> {
         let mut roster = Self { people: Vec::new(), keys: BTreeMap::new(), identities: BTreeMap::new() };
-        let mut loading = Loading { files, roots, ends, serials: BTreeMap::new(), used: BTreeSet::new() };
+        let mut loading =
+            Loading { files, roots, ends, extent, serials: BTreeMap::new(), used: BTreeSet::new() };
         for (path, bytes) in
             files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"))
         {
@@ -208,7 +217,7 @@ impl Roster {
             if let Some(holder) = loading.serials.insert(token.serial.clone(), name.into()) {
                 return Err(duplicate("serial", &token.serial, &holder).into());
             }
-            let token = Token::new(token, path, loading)?;
+            let Some(token) = Token::new(token, path, loading)? else { continue };
             let fingerprint = token.key.fingerprint().clone();
             if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
                 let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
@@ -248,7 +257,8 @@ impl Roster {
 }
 
 impl Token {
-    fn new(file: TokenFile, path: &str, loading: &mut Loading<'_>) -> Result<Self, RosterError> {
+    /// The token, unless its certificate may be missing and is.
+    fn new(file: TokenFile, path: &str, loading: &mut Loading<'_>) -> Result<Option<Self>, RosterError> {
         let bad = |key, found: &str, expected| RosterError::BadValue {
             path: path.into(),
             key,
@@ -278,7 +288,11 @@ impl Token {
             path: cert_path.clone(),
             what: what.to_string(),
         };
-        let bytes = loading.files.get(&cert_path).ok_or_else(|| certificate(&"is missing"))?;
+        let bytes = match (loading.files.get(&cert_path), loading.extent) {
+            (Some(bytes), _) => bytes,
+            (None, Extent::Proved) => return Ok(None),
+            (None, Extent::Whole) => return Err(certificate(&"is missing")),
+        };
         let cert = read_certificate(bytes).map_err(|error| certificate(&error))?;
         let key = SigningKey::new(cert, &fingerprint).map_err(|error| certificate(&error))?;
         loading.used.insert(cert_path);
@@ -291,7 +305,7 @@ impl Token {
                 Some(loading.judge(&certificates))
             }
         };
-        Ok(Self { serial: file.serial, key, touch_declared, attestation })
+        Ok(Some(Self { serial: file.serial, key, touch_declared, attestation }))
     }
 }
 

@@ -1,0 +1,14 @@
+//! Versions of trust: files proved into one, and the chain of updates from the pin to the newest.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "support/case.rs"]
+mod case;
+#[allow(dead_code)]
+#[path = "support/packets.rs"]
+mod packets;
+#[allow(dead_code)]
+#[path = "support/people.rs"]
+mod people;
+#[path = "trust_chain/proved.rs"]
+mod proved;
