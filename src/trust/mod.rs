@@ -7,6 +7,7 @@
 //! └── tokens/12345678.asc · 12345678.attestation.pem
 //! ```
 
+pub mod diff;
 pub mod manifest;
 pub mod policy;
 pub mod quorum;
@@ -24,6 +25,7 @@ use crate::digest::Sha256Digest;
 use crate::request::{NameError, Request};
 use crate::unix_time::UnixTime;
 
+pub use diff::{Diff, diff};
 use manifest::Proved;
 use policy::{Policy, PolicyError, Rule};
 use roster::{Person, Roster, RosterError};
@@ -221,6 +223,11 @@ impl Trust {
     /// All rules, in the order of policy.toml.
     pub fn rules(&self) -> &[Rule] {
         self.policy.rules()
+    }
+
+    /// The most specific rule that covers everything that `rule`, of whichever version, covers.
+    pub(crate) fn rule_around(&self, rule: &Rule) -> Option<&Rule> {
+        self.policy.rule_around(rule)
     }
 
     /// The person who asks, if somebody's record names them.

@@ -200,6 +200,16 @@ impl Policy {
         &self.rules
     }
 
+    /// The most specific rule that covers everything that `rule` covers.
+    pub(crate) fn rule_around(&self, rule: &Rule) -> Option<&Rule> {
+        let action = rule.action();
+        // What is reserved is matched by rules that spell it out alone.
+        let admits = |other: &Rule| !action.starts_with(RESERVED) || other.action() == action;
+        let around =
+            self.rules.iter().filter(|other| other.mode == rule.mode && rule.within(other) && admits(other));
+        around.reduce(|best, other| if other.within(best) { other } else { best })
+    }
+
     /// The most specific rule that covers `request`.
     pub(crate) fn rule(&self, request: &Request) -> Option<&Rule> {
         let covering = self.rules.iter().filter(|rule| rule.covers(request));

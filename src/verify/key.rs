@@ -42,6 +42,30 @@ pub struct SigningKey {
     found_valid: AtomicU64,
 }
 
+/// How long a certificate lets its key sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Without end.
+    Unlimited,
+    /// Until just before this moment.
+    Until(UnixTime),
+    /// Not at all: revoked, not for signing, or not valid by the standard policy.
+    Unusable {
+        /// The rejection's code.
+        code: &'static str,
+    },
+}
+
+impl std::fmt::Display for Lifetime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unlimited => f.write_str("without end"),
+            Self::Until(end) => write!(f, "good until {end}"),
+            Self::Unusable { code } => write!(f, "of no use ({code})"),
+        }
+    }
+}
+
 /// Why a key cannot be enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -186,6 +210,23 @@ impl SigningKey {
             return Err(Rejection::NotForSigning);
         }
         Ok(())
+    }
+
+    /// Until when the certificate lets this key sign, by all that stands in it at `at`.
+    pub fn lifetime(&self, at: UnixTime) -> Lifetime {
+        match self.judge_valid(at) {
+            Ok(()) | Err(Rejection::CertificateExpired) => {}
+            Err(rejection) => return Lifetime::Unusable { code: rejection.code() },
+        }
+        let time: std::time::SystemTime = at.into();
+        let own = self.cert.keys().find(|key| key.key().fingerprint() == self.fingerprint);
+        let own = own.and_then(|key| key.with_policy(POLICY, time).ok()?.key_expiration_time());
+        let whole = self.cert.with_policy(POLICY, time).ok();
+        let whole = whole.and_then(|cert| cert.primary_key().key_expiration_time());
+        match [own, whole].into_iter().flatten().min() {
+            None => Lifetime::Unlimited,
+            Some(end) => Lifetime::Until(end.into()),
+        }
     }
 
     /// Whether a binding for signing exists that embeds no signature by this subkey that holds.

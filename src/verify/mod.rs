@@ -21,7 +21,7 @@ use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
-pub use key::{KeyError, SigningKey};
+pub use key::{KeyError, Lifetime, SigningKey};
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
 pub use rejection::Rejection;
 pub use tier::{NotAttested, Tier, tier};
