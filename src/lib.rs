@@ -20,6 +20,8 @@ pub mod verify;
 
 pub mod trust;
 
+pub mod evidence;
+
 pub mod audit;
 
 // How people and tokens come into trust.

@@ -22,6 +22,7 @@ use crate::unix_time::UnixTime;
 
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
 pub use key::{KeyError, Lifetime, SigningKey};
+pub(crate) use packet::issuer_and_packet;
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
 pub use rejection::Rejection;
 pub use tier::{NotAttested, Tier, tier};
@@ -335,6 +336,38 @@ pub fn alone(response: &Response, trust: &Trust, now: UnixTime) -> Result<Answer
 pub fn signer<'a>(response: &Response, trust: &'a Trust) -> Option<&'a str> {
     let shaped = packet::read(&response.signature).ok()?;
     trust.roster.holder(&shaped.issuer).map(|(person, _)| person.name.as_str())
+}
+
+/// Judges `response` again as it was judged at `at` by the verifier that had issued `issued`: from evidence.
+///
+/// What comes of it is no [`Approval`] and opens nothing: that it was recorded, and once, is for others to show.
+///
+/// # Errors
+/// The first check that failed, in the order of [`response`].
+pub fn again(
+    response: &Response,
+    issued: &Challenge,
+    trust: &Trust,
+    at: UnixTime,
+) -> Result<Answer, Rejection> {
+    judge(response, trust, Some(&Shown(issued)), at)
+}
+
+/// A ledger that knows the one request that evidence shows, and records nothing.
+struct Shown<'a>(&'a Challenge);
+
+impl Ledger for Shown<'_> {
+    fn issued(&self, request: &RequestId) -> Option<Challenge> {
+        (self.0.id == *request).then(|| self.0.clone())
+    }
+
+    fn counter(&self, _: &Fingerprint) -> Result<Option<Counter>, String> {
+        Err("evidence keeps no counters".into())
+    }
+
+    fn record(&mut self, _: &Entry<'_>) -> Result<Recorded, String> {
+        Err("evidence records nothing".into())
+    }
 }
 
 /// Every check but those of the counter and the last, which records.

@@ -42,6 +42,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Shaped, Rejection> {
     packet(bytes)
 }
 
+/// The issuer and the binary form of a signature of the right shape.
+///
+/// # Errors
+/// As [`read`]; its arithmetic is not checked.
+pub(crate) fn issuer_and_packet(bytes: &[u8]) -> Result<(Fingerprint, Vec<u8>), Rejection> {
+    let issuer = read(bytes)?.issuer;
+    // A binary packet begins with another byte than armor does, so that what was read is one or the other.
+    Ok((issuer, armor::read_exact(armor::SIGNATURE, bytes).unwrap_or_else(|| bytes.to_vec())))
+}
+
 fn malformed(reason: impl ToString) -> Rejection {
     Rejection::MalformedSignature { reason: reason.to_string() }
 }
