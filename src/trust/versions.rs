@@ -34,6 +34,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_digest_is_the_root_over_the_sorted_manifest() {
+        let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+        let files = Files::from([file("policy.toml", "b"), file("people/a.toml", "a")]);
+        let line = |path: &str, text: &str| {
+            let hash = Sha256Digest::of(text.as_bytes()).to_string();
+            Sha256Digest::of_parts(&[&[0], &hash.as_bytes()[7..], b" 1 ", path.as_bytes()])
+        };
+        // "3e…" is the hash of `b`, "ca…" that of `a`.
+        let (first, second) = (line("policy.toml", "b"), line("people/a.toml", "a"));
+        let root = Sha256Digest::of_parts(&[&[1], first.as_bytes(), second.as_bytes()]);
+        assert_eq!(digest(&files), root);
+        assert_eq!(digest(&Files::new()), Sha256Digest::of(b""));
+    }
+
+    #[test]
     fn a_pin_is_one_line() {
         let version = TrustVersion { number: 7, digest: Sha256Digest::of(b"x") };
         assert_eq!(read_pin(write_pin(&version).as_bytes()), Ok(version));
