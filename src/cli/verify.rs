@@ -206,9 +206,20 @@ fn words(unchecked: Unchecked) -> &'static str {
         Unchecked::CertificateTime => {
             "whether the certificate was valid when it was really signed (certificate-time)"
         }
+        Unchecked::Counter => {
+            "whether a counter is genuine, on the word of a root that trust does not name (counter)"
+        }
+        Unchecked::DecisionTime => "whether it was decided when the verifier says so (decision-time)",
         Unchecked::Freshness => "whether it was answered in time (freshness)",
         Unchecked::Issued => "whether a verifier asked this (issued; pass --request)",
+        Unchecked::Later => "whether keys or people were struck off afterwards (later)",
+        Unchecked::Log => "whether it stands in the log (log)",
+        Unchecked::OtherAnswers => {
+            "whether an answer was left out, which only the whole log shows (other-answers)"
+        }
         Unchecked::SingleUse => "whether it was used before (single-use)",
+        Unchecked::SplitView => "whether the log shows everybody the same (split-view)",
+        Unchecked::Superseded => "whether newer trust was in force already (superseded)",
     }
 }
 

@@ -9,10 +9,10 @@ use crate::audit::entry::Outcome;
 use crate::challenge::{Challenge, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::evidence::{
-    Answered, Carried, CarriedFile, Decided, Evidence, EvidenceError, MAX_ANSWERS, MAX_CARRIED, MAX_EVIDENCE,
-    MAX_PROOF, strict,
+    Answered, Carried, Decided, Evidence, EvidenceError, MAX_ANSWERS, MAX_EVIDENCE, strict,
 };
 use crate::response::{Response, armored};
+use crate::trust::manifest::{FileProof, MAX_PROOF, MAX_PROVED};
 use crate::unix_time::UnixTime;
 
 /// What stands under `touchgate`: the format and its version.
@@ -105,7 +105,7 @@ impl Evidence {
             return Err(malformed(format!("touchgate: {:?}, not {FORMAT:?}", file.touchgate)));
         }
         bounded("answers", file.answers.len(), MAX_ANSWERS)?;
-        bounded("files of trust", file.trust.files.len(), MAX_CARRIED)?;
+        bounded("files of trust", file.trust.files.len(), MAX_PROVED)?;
         let challenge = Challenge::parse(file.challenge.as_bytes()).map_err(EvidenceError::Challenge)?;
         let mut evidence = Self {
             challenge,
@@ -147,7 +147,7 @@ impl Evidence {
             counter: answer.counter.clone(),
             received: answer.received,
         };
-        let file = |file: &CarriedFile| {
+        let file = |file: &FileProof| {
             let text = std::str::from_utf8(&file.bytes).ok();
             ProvedFile {
                 path: file.path.clone(),
@@ -173,7 +173,7 @@ impl Evidence {
     }
 }
 
-fn carried(file: ProvedFile) -> Result<CarriedFile, EvidenceError> {
+fn carried(file: ProvedFile) -> Result<FileProof, EvidenceError> {
     let ProvedFile { path, index, text, base64, proof } = file;
     bounded("hashes in a file's proof", proof.len(), MAX_PROOF)?;
     let bytes = match (text, base64) {
@@ -183,7 +183,7 @@ fn carried(file: ProvedFile) -> Result<CarriedFile, EvidenceError> {
             .map_err(|error| malformed(format!("trust file {path:?}: base64: {error}")))?,
         _ => return Err(malformed(format!("trust file {path:?} has not one of text and base64"))),
     };
-    Ok(CarriedFile { path, bytes, index, proof })
+    Ok(FileProof { path, bytes, index, proof })
 }
 
 fn bounded(what: &'static str, found: usize, most: usize) -> Result<(), EvidenceError> {
@@ -208,7 +208,7 @@ mod tests {
     /// Without answers, for those take keys: `tests/evidence.rs` has them.
     fn evidence() -> Evidence {
         let challenge = Challenge::parse(CHALLENGE.as_bytes()).unwrap();
-        let file = |path: &str, bytes: &[u8]| CarriedFile {
+        let file = |path: &str, bytes: &[u8]| FileProof {
             path: path.into(),
             bytes: bytes.to_vec(),
             index: 1,
@@ -230,10 +230,10 @@ mod tests {
         let mut evidence = evidence();
         for _ in 0..2 {
             let text = evidence.to_json();
-            assert_eq!(Evidence::parse(text.as_bytes()).as_ref(), Ok(&evidence));
+            assert_eq!(Evidence::parse(text.as_bytes()).unwrap(), evidence);
             // Any layout is read.
             let value: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(Evidence::parse(value.to_string().as_bytes()).as_ref(), Ok(&evidence));
+            assert_eq!(Evidence::parse(value.to_string().as_bytes()).unwrap(), evidence);
             (evidence.decision, evidence.grant, evidence.log) = (None, None, None);
         }
     }
@@ -301,8 +301,8 @@ mod tests {
         log_proof.log.as_mut().unwrap().proof.push(hash);
         assert_eq!(code(&log_proof), Err("evidence-too-many"));
         let mut files = evidence();
-        files.trust.files = (0..=MAX_CARRIED)
-            .map(|at| CarriedFile {
+        files.trust.files = (0..=MAX_PROVED)
+            .map(|at| FileProof {
                 path: format!("people/{at:05}"),
                 bytes: Vec::new(),
                 index: 0,

@@ -17,8 +17,10 @@
 //!
 //! What is read is not believed: [`Evidence::parse`] sees to shapes and bounds alone.
 
+mod collect;
 mod error;
 mod file;
+mod judge;
 mod strict;
 
 use sequoia_openpgp::Fingerprint;
@@ -29,20 +31,18 @@ use crate::challenge::{Challenge, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::response::Response;
 use crate::statement::Statement;
+use crate::trust::manifest::FileProof;
 use crate::unix_time::UnixTime;
 use crate::verify::{self, Rejection};
 
 pub use error::EvidenceError;
 pub use file::LogProof;
+pub use judge::{Against, Checked, Verdict, judge};
 
 /// The most bytes in one file: what a trust update with a hundred answers takes, several times over.
 pub const MAX_EVIDENCE: usize = 4 << 20;
 /// The most answers in it: twice what the slots of a rule may ask for.
 pub const MAX_ANSWERS: usize = 200;
-/// The most files of trust in it: policy, requester, and three for each answer.
-pub const MAX_CARRIED: usize = 2 + 3 * MAX_ANSWERS;
-/// The most hashes in one proof: no tree is higher.
-pub const MAX_PROOF: usize = 64;
 
 /// A decision and what it was made of. Nothing in it is believed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,20 +82,7 @@ pub struct Carried {
     /// How many files it has.
     pub size: u64,
     /// By path, each once.
-    pub files: Vec<CarriedFile>,
-}
-
-/// One file of trust.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CarriedFile {
-    /// Below the directory.
-    pub path: String,
-    /// Its content.
-    pub bytes: Vec<u8>,
-    /// Where its line stands in the manifest, from 0.
-    pub index: u64,
-    /// From its line to the version's digest.
-    pub proof: Vec<Sha256Digest>,
+    pub files: Vec<FileProof>,
 }
 
 /// How a request ended.

@@ -127,17 +127,31 @@ pub enum Verified {
     Refused(Refusal),
 }
 
-/// What could not be checked for want of the verifier's own memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What could not be checked: for want of the verifier's own memory, or of what evidence cannot carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unchecked {
     /// Whether the certificate was valid when it was really signed: the time is the signer's word.
     CertificateTime,
+    /// Whether a counter is genuine: it is on the word of somebody whom trust does not name.
+    Counter,
+    /// Whether it was decided when it says so: the time is the verifier's word.
+    DecisionTime,
     /// Whether it was answered before the request expired.
     Freshness,
     /// Whether a verifier asked this at all, and in these words.
     Issued,
+    /// Whether keys or people were struck off afterwards.
+    Later,
+    /// Whether it stands in the log.
+    Log,
+    /// Whether somebody answered whose answer was left out: only the whole log shows.
+    OtherAnswers,
     /// Whether it was used before.
     SingleUse,
+    /// Whether the log shows everybody the same.
+    SplitView,
+    /// Whether a newer version of trust was in force already.
+    Superseded,
 }
 
 impl Unchecked {
@@ -148,9 +162,16 @@ impl Unchecked {
     pub fn code(self) -> &'static str {
         match self {
             Self::CertificateTime => "certificate-time",
+            Self::Counter => "counter",
+            Self::DecisionTime => "decision-time",
             Self::Freshness => "freshness",
             Self::Issued => "issued",
+            Self::Later => "later",
+            Self::Log => "log",
+            Self::OtherAnswers => "other-answers",
             Self::SingleUse => "single-use",
+            Self::SplitView => "split-view",
+            Self::Superseded => "superseded",
         }
     }
 }
@@ -336,38 +357,6 @@ pub fn alone(response: &Response, trust: &Trust, now: UnixTime) -> Result<Answer
 pub fn signer<'a>(response: &Response, trust: &'a Trust) -> Option<&'a str> {
     let shaped = packet::read(&response.signature).ok()?;
     trust.roster.holder(&shaped.issuer).map(|(person, _)| person.name.as_str())
-}
-
-/// Judges `response` again as it was judged at `at` by the verifier that had issued `issued`: from evidence.
-///
-/// What comes of it is no [`Approval`] and opens nothing: that it was recorded, and once, is for others to show.
-///
-/// # Errors
-/// The first check that failed, in the order of [`response`].
-pub fn again(
-    response: &Response,
-    issued: &Challenge,
-    trust: &Trust,
-    at: UnixTime,
-) -> Result<Answer, Rejection> {
-    judge(response, trust, Some(&Shown(issued)), at)
-}
-
-/// A ledger that knows the one request that evidence shows, and records nothing.
-struct Shown<'a>(&'a Challenge);
-
-impl Ledger for Shown<'_> {
-    fn issued(&self, request: &RequestId) -> Option<Challenge> {
-        (self.0.id == *request).then(|| self.0.clone())
-    }
-
-    fn counter(&self, _: &Fingerprint) -> Result<Option<Counter>, String> {
-        Err("evidence keeps no counters".into())
-    }
-
-    fn record(&mut self, _: &Entry<'_>) -> Result<Recorded, String> {
-        Err("evidence records nothing".into())
-    }
 }
 
 /// Every check but those of the counter and the last, which records.
