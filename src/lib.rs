@@ -20,6 +20,8 @@ pub mod verify;
 
 pub mod trust;
 
+pub mod grant;
+
 pub mod evidence;
 
 pub mod audit;

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod diff;
+mod keys;
 pub mod manifest;
 pub mod policy;
 pub mod quorum;
@@ -22,10 +23,12 @@ use std::path::{Path, PathBuf};
 use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, TrustVersion};
 use crate::digest::Sha256Digest;
-use crate::request::{NameError, Request};
+use crate::grant::GrantKeys;
+use crate::request::{NameError, Request, Resource};
 use crate::unix_time::UnixTime;
 
 pub use diff::{Diff, diff};
+use keys::KeyError;
 use manifest::Proved;
 use policy::{Policy, PolicyError, Rule};
 use roster::{Person, Roster, RosterError};
@@ -52,6 +55,10 @@ pub struct Trust {
     pub valid_until: UnixTime,
     /// Who there is and what they hold.
     pub roster: Roster,
+    /// What grants are signed with.
+    pub grant_keys: GrantKeys,
+    /// Who says under which name who somebody is: the addresses of `github` and the like.
+    pub issuers: BTreeMap<String, String>,
     policy: Policy,
 }
 
@@ -66,6 +73,9 @@ pub enum TrustError {
         /// Line, column and what is wrong there.
         message: String,
     },
+    /// A key or an issuer in policy.toml that cannot be used.
+    #[error("policy.toml: {0}")]
+    Key(#[from] KeyError),
     /// The files are proved into one version, and their policy is another's.
     #[error("policy.toml: version = {found}, in what is pinned as version {expected}")]
     OtherVersion {
@@ -194,9 +204,11 @@ impl Trust {
             TrustError::Malformed { path: "policy.toml".into(), message: format!("valid_until: {error}") }
         })?;
         let version = TrustVersion { number: file.version, digest };
+        let grant_keys = keys::grant_keys(&file.grant_key)?;
+        let issuers = keys::issuers(&file.issuers)?;
         let policy = Policy::new(file)?;
         let roster = Roster::new(files, roots, valid_until, extent)?;
-        Ok(Self { version, audience, valid_until, roster, policy })
+        Ok(Self { version, audience, valid_until, roster, grant_keys, issuers, policy })
     }
 
     /// The rule for a request, if it may be asked at all.
@@ -228,6 +240,14 @@ impl Trust {
     /// The most specific rule that covers everything that `rule`, of whichever version, covers.
     pub(crate) fn rule_around(&self, rule: &Rule) -> Option<&Rule> {
         self.policy.rule_around(rule)
+    }
+
+    /// Whether the rule for `request` is also the one for the same on `other`: what it gave for the first it would have
+    /// given for the second.
+    pub fn same_rule(&self, request: &Request, other: &Resource) -> bool {
+        let rule = self.policy.rule(request);
+        let other = self.policy.rule(&Request { resource: other.clone(), ..request.clone() });
+        matches!((rule, other), (Some(rule), Some(other)) if std::ptr::eq(rule, other))
     }
 
     /// The person who asks, if somebody's record names them.

@@ -12,15 +12,17 @@
 //! tier     = "attested"          # the default
 //! pinned   = ["commit", "image"]
 //! answer_within = "15m"
-//! grant    = { lasts = "15m", uses = 1 }
+//! grant    = { lasts = "15m", uses = 1 }     # and narrow = true: for a part of the resource too
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::request::{Action, Mode, ParameterName, Request, Resource};
+use crate::trust::keys::{GrantKeyFile, WitnessFile};
 use crate::verify::Tier;
 
 /// The action that changes trust itself.
@@ -41,6 +43,18 @@ pub(crate) struct File {
     pub(crate) audience: String,
     pub(crate) version: u64,
     pub(crate) valid_until: String,
+    #[expect(dead_code, reason = "typed once the log is signed")]
+    pub(crate) log_key: Option<String>,
+    #[serde(default)]
+    pub(crate) grant_key: Vec<GrantKeyFile>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "typed once the log is signed")]
+    pub(crate) witness: Vec<WitnessFile>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "typed once the log is signed")]
+    pub(crate) witnesses_needed: u32,
+    #[serde(default)]
+    pub(crate) issuers: BTreeMap<String, String>,
     #[serde(default)]
     rule: Vec<RuleFile>,
 }
@@ -75,6 +89,8 @@ struct NeedFile {
 struct GrantFile {
     lasts: String,
     uses: u32,
+    #[serde(default)]
+    narrow: bool,
 }
 
 fn any() -> String {
@@ -119,6 +135,8 @@ pub struct GrantTerms {
     pub lasts: Duration,
     /// One at least.
     pub uses: u32,
+    /// Whether it may be narrowed to a part of its resource that this rule covers too.
+    pub narrow: bool,
 }
 
 /// What one kind of request needs.
@@ -261,9 +279,11 @@ impl Rule {
             .iter()
             .map(|name| name.parse().map_err(|_| bad("pinned", name, "a parameter's name")));
         let grant = match file.grant {
-            None => GrantTerms { lasts: ANSWER_WITHIN, uses: 1 },
+            None => GrantTerms { lasts: ANSWER_WITHIN, uses: 1, narrow: false },
             Some(GrantFile { uses: 0, .. }) => return Err(bad("uses", "0", "one at least")),
-            Some(GrantFile { lasts, uses }) => GrantTerms { lasts: duration("lasts", &lasts)?, uses },
+            Some(GrantFile { lasts, uses, narrow }) => {
+                GrantTerms { lasts: duration("lasts", &lasts)?, uses, narrow }
+            }
         };
         Ok(Self {
             action: pattern("action", &file.action)?,

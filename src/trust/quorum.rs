@@ -1,17 +1,18 @@
 //! Whether the approvals at hand suffice: an assignment of distinct people, keys and tokens to slots.
 
 use crate::challenge::{Challenge, TrustVersion};
-use crate::trust::policy::{Approvers, Need};
+use crate::trust::policy::{Approvers, GrantTerms, Need};
 use crate::trust::roster::Person;
 use crate::trust::{NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
-use crate::verify::Approval;
+use crate::verify::{Approval, Tier};
 
 /// Enough approvals for one challenge. Only [`decide`] makes one.
 #[derive(Debug)]
 pub struct QuorumMet {
     challenge: Challenge,
     approvals: Vec<Approval>,
+    grant: GrantTerms,
 }
 
 impl QuorumMet {
@@ -23,6 +24,17 @@ impl QuorumMet {
     /// By whom; every approval at hand, needed or not.
     pub fn approvals(&self) -> &[Approval] {
         &self.approvals
+    }
+
+    /// What the rule gives for it.
+    pub fn grant(&self) -> GrantTerms {
+        self.grant
+    }
+
+    /// The weakest touch evidence among them: what the whole is worth, as `acr`.
+    pub fn tier(&self) -> Tier {
+        let tiers = self.approvals.iter().map(|approval| approval.answer().tier());
+        tiers.min().unwrap_or(Tier::Signed)
     }
 }
 
@@ -106,7 +118,7 @@ pub fn decide(
     }
     let empty = || slots.iter().zip(&filled).filter(|(_, by)| by.is_none()).map(|(need, _)| *need);
     if empty().next().is_none() {
-        return Ok(QuorumMet { challenge: challenge.clone(), approvals });
+        return Ok(QuorumMet { challenge: challenge.clone(), approvals, grant: rule.grant });
     }
     let from = empty().map(|need| need.from.to_string());
     Err(NotMet::Open { missing: empty().count(), from: from.collect(), approvals })

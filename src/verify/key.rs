@@ -413,7 +413,7 @@ impl Arithmetic {
 ///
 /// # Source
 /// "Taming the many EdDSAs" (IACR ePrint 2020/1244), table 1 and section 4.
-fn is_small_order(point: &[u8; 32]) -> bool {
+pub(crate) fn is_small_order(point: &[u8; 32]) -> bool {
     const Y: [[u8; 32]; 7] = {
         let zero = [0; 32];
         let mut one = zero;

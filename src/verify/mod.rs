@@ -21,6 +21,7 @@ use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
+pub(crate) use key::is_small_order;
 pub use key::{KeyError, Lifetime, SigningKey};
 pub(crate) use packet::issuer_and_packet;
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};

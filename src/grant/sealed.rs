@@ -1,0 +1,176 @@
+//! A grant while it is sealed, and the receipt that opens it.
+
+use std::fmt;
+
+use crate::audit::Entry;
+use crate::audit::entry::Outcome;
+use crate::challenge::RequestId;
+use crate::digest::Sha256Digest;
+use crate::store::GrantRecord;
+use crate::trust::quorum::QuorumMet;
+use crate::unix_time::UnixTime;
+use crate::verify::Tier;
+
+use super::claims::{AuthorizationDetail, Claims, Confirmation, Issuer, Kind, StepUp};
+use super::key::GrantSigner;
+use super::token;
+
+/// What a decision permits, worth nothing until it is recorded. Only a [`QuorumMet`] makes one:
+///
+/// ```
+/// use touchgate::grant::SealedGrant;
+/// use touchgate::trust::quorum::QuorumMet;
+/// # use touchgate::{digest::Sha256Digest, unix_time::UnixTime};
+///
+/// fn seal(met: QuorumMet, evidence: Sha256Digest, now: UnixTime) -> SealedGrant {
+///     SealedGrant::new(met, evidence, now)
+/// }
+/// ```
+///
+/// Approvals are not enough, and there is no other way:
+///
+/// ```compile_fail
+/// use touchgate::grant::SealedGrant;
+/// use touchgate::verify::Approval;
+/// # use touchgate::{digest::Sha256Digest, unix_time::UnixTime};
+///
+/// fn seal(approvals: Vec<Approval>, evidence: Sha256Digest, now: UnixTime) -> SealedGrant {
+///     SealedGrant::new(approvals, evidence, now)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use touchgate::grant::{Claims, SealedGrant};
+/// use touchgate::trust::quorum::QuorumMet;
+///
+/// fn seal(met: QuorumMet, claims: Claims) -> SealedGrant {
+///     SealedGrant { met, claims }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct SealedGrant {
+    met: QuorumMet,
+    claims: Claims,
+}
+
+impl SealedGrant {
+    /// Seals what the rule gives for this decision, made at `now`. `evidence` is the digest of what it rests on.
+    pub fn new(met: QuorumMet, evidence: Sha256Digest, now: UnixTime) -> Self {
+        let (challenge, terms) = (met.challenge(), met.grant());
+        let request = &challenge.request;
+        let claims = Claims {
+            acr: met.tier(),
+            amr: amr(met.tier()).iter().map(|&method| method.to_owned()).collect(),
+            aud: challenge.audience.clone(),
+            // The only time before every touch that nobody but the verifier had a say in. A clock that went back
+            // since makes it no later than the token.
+            auth_time: challenge.issued.min(now),
+            authorization_details: [AuthorizationDetail {
+                action: request.action.clone(),
+                parameters: request.parameters.clone(),
+                resource: request.resource.clone(),
+                kind: Kind::Touchgate,
+            }],
+            cnf: request.requester_key.map(|jkt| Confirmation { jkt }),
+            evidence,
+            exp: now.plus(terms.lasts),
+            iat: now,
+            iss: Issuer(challenge.audience.clone()),
+            jti: challenge.id,
+            nbf: now,
+            step_up: StepUp {
+                mode: request.mode,
+                narrow: terms.narrow,
+                narrowed_from: None,
+                request: Sha256Digest::of(challenge.to_text().as_bytes()),
+                trust: challenge.trust,
+                uses: terms.uses,
+                via: request.via.clone(),
+            },
+            sub: request.requester.clone(),
+        };
+        Self { met, claims }
+    }
+
+    /// What it would permit.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// What it was made of.
+    pub fn met(&self) -> &QuorumMet {
+        &self.met
+    }
+
+    /// What the store keeps of it.
+    pub fn record(&self) -> GrantRecord {
+        GrantRecord {
+            request: self.claims.jti,
+            claims: self.claims.to_json(),
+            expires: self.claims.exp,
+            uses: self.claims.step_up.uses,
+            used: 0,
+            revoked: None,
+        }
+    }
+
+    /// The entry by which the log has it, and whose receipt opens it.
+    pub fn entry(&self) -> Entry {
+        let by = self.met.approvals().iter().map(|approval| approval.answer().person().to_owned());
+        Entry::Decided {
+            at: self.claims.iat,
+            request: self.claims.jti,
+            outcome: Outcome::Approved,
+            by: by.collect(),
+            evidence: Some(self.claims.evidence),
+            grant: Some(self.claims.to_map()),
+        }
+    }
+}
+
+/// How people were authenticated, as far as the evidence goes: an attested key is one in hardware and needs a touch,
+/// a declared one is said to; any other may lie in a file.
+///
+/// # Source
+/// RFC 8176, section 2.
+fn amr(tier: Tier) -> &'static [&'static str] {
+    match tier {
+        Tier::Attested | Tier::Declared => &["hwk", "user"],
+        Tier::Signed => &["swk"],
+    }
+}
+
+/// A token that a gate takes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Grant {
+    token: String,
+    claims: Claims,
+}
+
+impl Grant {
+    pub(super) fn sign(claims: Claims, signer: &GrantSigner) -> Option<Self> {
+        Some(Self { token: token::mint(&claims, signer)?, claims })
+    }
+
+    /// The JWT.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// What it says.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Its own name.
+    pub fn id(&self) -> RequestId {
+        self.claims.jti
+    }
+}
+
+/// The token itself is as good as a password and stays out of logs.
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({})", self.claims.jti)
+    }
+}
