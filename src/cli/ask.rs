@@ -1,6 +1,6 @@
 //! `request`: ask without running. And how every command makes a challenge of words.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -8,6 +8,7 @@ use clap::Args;
 use crate::challenge::{Challenge, Randomness, Terms};
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
+use crate::cli::sealed::{Sealed, SealedFiles};
 use crate::cli::{Common, failure};
 use crate::request::{Action, Identity, Mode, ParameterName, Parameters, Request, Resource};
 use crate::text::Text;
@@ -21,7 +22,7 @@ const OWN: [&str; 2] = ["command", "commit"];
 // Arguments of `request`.
 #[derive(Args, Debug)]
 #[command(
-    before_help = "Example:\n  touchgate request deploy payments/prod --with image=sha256:…   writes HJ5C9.request"
+    before_help = "Example:\n  touchgate request deploy payments/prod --with image=@app.tar   writes HJ5C9.request"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -38,8 +39,8 @@ pub(super) struct Asked {
     pub(super) action: Action,
     /// What it is to be done to, as in payments/prod
     pub(super) resource: Resource,
-    /// A fact to be approved with it, as in image=sha256:…
-    #[arg(long = "with", value_name = "NAME=VALUE")]
+    /// A fact to be approved with it, as in image=sha256:…; of a file, image=@FILE, its content
+    #[arg(long = "with", value_name = "NAME=VALUE|NAME=@FILE")]
     pub(super) with: Vec<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
@@ -49,7 +50,9 @@ pub(super) struct Asked {
 /// Writes a request for others to approve.
 pub(super) fn request(common: &Common, arguments: &Arguments) -> Outcome {
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let request = arguments.asked.request(Parameters::new())?;
+    let files = arguments.asked.files()?;
+    let request = arguments.asked.request(Parameters::new(), &files)?;
+    drop(files);
     let (challenge, _) = issue(&chosen, request)?;
     let code = challenge.id.short_code();
     let text = challenge.to_text();
@@ -71,22 +74,51 @@ pub(super) fn request(common: &Common, arguments: &Arguments) -> Outcome {
 }
 
 impl Asked {
-    /// The request, with what the command itself knows added to what was said.
+    /// The files among the facts, copied now: whatever becomes of them, their copies stay what is stated.
+    ///
+    /// # Errors
+    /// One that cannot be copied, or a name that is given twice.
+    pub(super) fn files(&self) -> Result<SealedFiles, Failure> {
+        let mut files = SealedFiles::default();
+        for said in &self.with {
+            let Some((name, path)) = said.split_once("=@") else { continue };
+            // An equals sign before it: `k=a=@b` is a fact like any other.
+            let Ok(name) = name.parse::<ParameterName>() else { continue };
+            let copy = Sealed::copy(Path::new(path)).map_err(|error| {
+                Failure::failed("no-file", format!("--with {said}: {error}"))
+                    .hint("nothing was asked; NAME=@FILE takes a regular file that you may read")
+            })?;
+            if !files.insert(name.clone(), copy) {
+                return Err(twice(said, &name));
+            }
+        }
+        if let Some((one, other)) = files.collision() {
+            let same = format!("--with: {one} and {other} would be one variable of the command");
+            return Err(Failure::usage(same).hint("name one of them otherwise"));
+        }
+        Ok(files)
+    }
+
+    /// The request, with what the command itself knows and the digests of files added to what was said.
     ///
     /// # Errors
     /// A parameter that is said twice or breaks the grammar.
-    pub(super) fn request(&self, known: Parameters) -> Result<Request, Failure> {
+    pub(super) fn request(&self, known: Parameters, files: &SealedFiles) -> Result<Request, Failure> {
         let mut parameters = known.clone();
+        let of_files = files.parameters();
         for said in &self.with {
             let usage = |why: String| Failure::usage(format!("--with {said}: {why}"));
             let (name, value) = said.split_once('=').ok_or_else(|| usage("expected NAME=VALUE".into()))?;
             let name: ParameterName = name.parse().map_err(|error| usage(format!("{error}")))?;
-            let value = Text::new(value).map_err(|error| usage(error.to_string()))?;
+            let value = match of_files.get(&name) {
+                Some(digest) if value.starts_with('@') => digest.clone(),
+                _ => Text::new(value).map_err(|error| usage(error.to_string()))?,
+            };
             if OWN.contains(&name.as_str()) && !known.is_empty() {
                 return Err(usage(format!("`run` states {name} itself, and only where it is true")));
             }
             if parameters.insert(name.clone(), value).is_some() {
-                return Err(usage(format!("{name} is given twice")));
+                return Err(twice(said, &name));
             }
         }
         let reason = self.reason.as_deref().map(Text::new).transpose();
@@ -101,6 +133,10 @@ impl Asked {
             mode: Mode::Ordinary,
         })
     }
+}
+
+fn twice(said: &str, name: &ParameterName) -> Failure {
+    Failure::usage(format!("--with {said}: {name} is given twice"))
 }
 
 /// Issues a challenge for a request that this trust admits.

@@ -23,11 +23,13 @@ mod notice;
 mod pin;
 mod pins;
 mod place;
+mod program;
 mod prompt;
 mod provision;
 mod report;
 mod reset;
 mod run;
+mod sealed;
 mod secret;
 #[cfg(feature = "virtual-card")]
 mod simulate;

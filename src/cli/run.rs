@@ -3,14 +3,12 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::fs::{Access, access};
 use serde_json::Value;
 
 use crate::card::{CardError, KeptPin};
@@ -19,7 +17,9 @@ use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
 use crate::cli::counter::{self, Planned};
 use crate::cli::memory::Memory;
+use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
+use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, place};
 use crate::request::{Parameters, command_value};
@@ -33,6 +33,7 @@ use crate::verify::{self, Verified};
 const EXAMPLE: &str = "\
 Example:
   touchgate run deploy payments/prod -- ./deploy.sh --region eu
+  touchgate run deploy payments/prod --with image=@app.tar -- ./deploy.sh {image}
 
 The command gets the terminal, the signals and the exit code, as if it had been started by itself.";
 
@@ -73,7 +74,7 @@ pub(super) fn main(common: &Common, arguments: &Arguments) -> ExitCode {
             Err(_) => ExitCode::from(exit::RUN_OFFSET + exit::FAILED),
         },
         // The verdict was written before the start: one object, whatever becomes of the command.
-        Ok(Passed::Approved(met)) => stopped(common, &start(arguments, &met)),
+        Ok(Passed::Approved(met, ready)) => stopped(common, &start(arguments, &met, &ready)),
         Err(failure) => failed(common, arguments, &failure),
     }
 }
@@ -93,8 +94,29 @@ fn stopped(common: &Common, failure: &Failure) -> ExitCode {
 }
 
 enum Passed {
-    Approved(Box<QuorumMet>),
+    Approved(Box<QuorumMet>, Ready),
     Explained(Report),
+}
+
+/// What is to run, fixed before anybody is asked.
+struct Ready {
+    program: Program,
+    /// The command line with the paths of the copies in it.
+    command: Vec<OsString>,
+    files: SealedFiles,
+}
+
+impl Ready {
+    /// Finds the program and fills in the copies.
+    fn new(arguments: &Arguments, files: SealedFiles, stated: &Parameters) -> Result<Self, Failure> {
+        if let Some(name) = files.mistaken(&arguments.command, stated) {
+            return Err(Failure::usage(format!("the command has {{{name}}}, and {name} is no file"))
+                .hint(format!("--with {name}=@FILE gives the command a file there")));
+        }
+        let command = files.fill_in(&arguments.command);
+        let Some(word) = command.first() else { return Err(Failure::usage("no command")) };
+        Ok(Self { program: Program::find(word)?, command, files })
+    }
 }
 
 /// Everything before the command may start. Every error leaves it unstarted.
@@ -102,15 +124,17 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     // First of all: a PIN that lies in a pipe must not be inherited by the programs that are asked below.
     let mut desk = Desk::new(common, arguments.pin_fd)?;
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    check_start(arguments)?;
+    check_status(arguments)?;
+    let files = arguments.asked.files()?;
     let checkout = commit::checked_out(&arguments.command);
-    let request = arguments.asked.request(known(arguments, &checkout)?)?;
+    let request = arguments.asked.request(known(arguments, &checkout)?, &files)?;
+    let ready = Ready::new(arguments, files, &request.parameters)?;
     let (challenge, rule) = ask::issue(&chosen, request)?;
     if let Checkout::Unstated(why) = &checkout {
         say(&format!("note: no commit is stated: {why}\n"));
     }
     if arguments.dry_run {
-        return Ok(Passed::Explained(explained(&challenge, rule)));
+        return Ok(Passed::Explained(explained(&challenge, rule, &ready)));
     }
     check_alone(rule)?;
     let mut memory = Memory::new()?;
@@ -167,31 +191,20 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));
     }
+    ready.program.check()?;
     // Last of all: whoever interrupted meanwhile does not want the command.
     if desk.cancel.load(Ordering::SeqCst) {
         return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
     }
-    Ok(Passed::Approved(Box::new(met)))
+    Ok(Passed::Approved(Box::new(met), ready))
 }
 
-/// What would only fail after the touch is tried before it.
-fn check_start(arguments: &Arguments) -> Result<(), Failure> {
-    if let Some(number) = arguments.status_fd {
-        place::inherited_pipe(number, true).map_err(|error| no_status(&error))?;
+/// A verdict that cannot be delivered is found out before the touch.
+fn check_status(arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.status_fd {
+        None => Ok(()),
+        Some(number) => place::inherited_pipe(number, true).map(drop).map_err(|error| no_status(&error)),
     }
-    let Some(program) = arguments.command.first() else { return Err(Failure::usage("no command")) };
-    let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
-    let found = if program.as_bytes().contains(&b'/') {
-        runs(Path::new(program))
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| runs(&directory.join(program)))
-    };
-    if found {
-        return Ok(());
-    }
-    Err(Failure::failed("not-started", format!("{}: no such program", printable(&program.to_string_lossy())))
-        .hint("nothing was asked; check its path and its x permission"))
 }
 
 fn no_status(error: &std::io::Error) -> Failure {
@@ -199,10 +212,11 @@ fn no_status(error: &std::io::Error) -> Failure {
         .hint("--status-fd takes a pipe")
 }
 
-fn explained(challenge: &Challenge, rule: &Rule) -> Report {
+fn explained(challenge: &Challenge, rule: &Rule, ready: &Ready) -> Report {
     let text = format!(
-        "{}\nneeds: {}, tier {}, within {}\nnothing was asked and nothing was run",
+        "{}\nprogram: {}\nneeds: {}, tier {}, within {}\nnothing was asked and nothing was run",
         challenge.to_text(),
+        printable(&ready.program.path().to_string_lossy()),
         needs(rule),
         rule.tier,
         work::in_words(rule.answer_within)
@@ -258,7 +272,7 @@ fn known(arguments: &Arguments, checkout: &Checkout) -> Result<Parameters, Failu
 
 /// Replaces this process by the command: terminal, signals and exit code are then its own. Returns
 /// only if that failed.
-fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
+fn start(arguments: &Arguments, met: &QuorumMet, ready: &Ready) -> Failure {
     let approvals =
         met.approvals().iter().map(|approval| approval.answer().person().to_owned()).collect::<Vec<_>>();
     let challenge = met.challenge();
@@ -272,11 +286,21 @@ fn start(arguments: &Arguments, met: &QuorumMet) -> Failure {
     if let Err(error) = status(arguments, &report.json()) {
         return no_status(&error);
     }
-    let Some((program, rest)) = arguments.command.split_first() else {
-        return Failure::usage("no command");
-    };
-    let error = Command::new(program).args(rest).exec();
-    Failure::failed("not-started", format!("{}: {error}", printable(&program.to_string_lossy())))
+    let program = printable(&ready.program.path().to_string_lossy());
+    if let Err(error) = ready.files.hand_over() {
+        return Failure::failed(
+            "not-started",
+            format!("{program}: its files cannot be handed over: {error}"),
+        );
+    }
+    let error = ready.program.start(&ready.command, |command| {
+        // None of whoever started us passes for a copy.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_variable(name)) {
+            command.env_remove(name);
+        }
+        command.envs(ready.files.variables());
+    });
+    Failure::failed("not-started", format!("{program}: {error}"))
         .hint("it was approved but could not be started; check its path and its x permission")
 }
 
