@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::audit::{LogKey, Witnesses};
+use crate::challenge::Audience;
 use crate::grant::{GrantKey, GrantKeyError, GrantKeys};
 use crate::request::Identity;
 
@@ -37,7 +39,6 @@ pub(crate) struct GrantKeyFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WitnessFile {
-    #[expect(dead_code, reason = "read once the log is signed")]
     key: String,
 }
 
@@ -62,6 +63,36 @@ pub enum KeyError {
         /// What stood there.
         found: String,
     },
+    /// `log_key`.
+    #[error("log_key: {reason}")]
+    Log {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Of `[[witness]]`, or `witnesses_needed`.
+    #[error("witness: {reason}")]
+    Witness {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The log's key, whose name is the audience's: it is the origin of its checkpoints.
+pub(super) fn log_key(line: &str, audience: &Audience) -> Result<LogKey, KeyError> {
+    let bad = |reason: String| KeyError::Log { reason };
+    let key: LogKey = line.parse().map_err(|error| bad(format!("{error}")))?;
+    if key.name() == audience.as_str() {
+        Ok(key)
+    } else {
+        Err(bad(format!("it is the key of {:?}, the audience is {audience}", key.name())))
+    }
+}
+
+pub(super) fn witnesses(files: &[WitnessFile], needed: usize) -> Result<Witnesses, KeyError> {
+    let bad = |reason: String| KeyError::Witness { reason };
+    let read = |file: &WitnessFile| file.key.parse().map_err(|error| bad(format!("{error}")));
+    let keys = files.iter().map(read).collect::<Result<_, _>>()?;
+    Witnesses::new(keys, needed).map_err(|error| bad(error.to_string()))
 }
 
 pub(super) fn grant_keys(files: &[GrantKeyFile]) -> Result<GrantKeys, KeyError> {
@@ -94,6 +125,7 @@ pub(super) fn issuers(listed: &BTreeMap<String, String>) -> Result<BTreeMap<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::WitnessKey;
     use crate::grant::{Algorithm, GrantSigner};
 
     #[test]
@@ -113,6 +145,22 @@ mod tests {
         ] {
             assert!(matches!(grant_keys(&bad), Err(KeyError::Grant { .. })));
         }
+    }
+
+    #[test]
+    fn the_log_is_the_audiences_and_witnesses_suffice() {
+        let log = LogKey::new("approve.example.com", [7; 32]).unwrap().to_string();
+        assert!(log_key(&log, &"approve.example.com".parse().unwrap()).is_ok());
+        assert!(log_key(&log, &"example.com".parse().unwrap()).is_err());
+        assert!(log_key(&log.replace("+A", "+B"), &"approve.example.com".parse().unwrap()).is_err());
+        let witness = |byte| WitnessFile {
+            key: WitnessKey::new(&format!("witness{byte}"), [byte; 32]).unwrap().to_string(),
+        };
+        assert!(witnesses(&[witness(1), witness(2)], 2).is_ok());
+        assert!(witnesses(&[witness(1)], 2).is_err());
+        assert!(witnesses(&[witness(1), witness(1)], 1).is_err());
+        // A log's key is no witness's.
+        assert!(witnesses(&[WitnessFile { key: log }], 1).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use crate::audit::{LogKey, Witnesses};
 use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, TrustVersion};
 use crate::digest::Sha256Digest;
@@ -55,6 +56,10 @@ pub struct Trust {
     pub valid_until: UnixTime,
     /// Who there is and what they hold.
     pub roster: Roster,
+    /// What the log is signed with, if there is one.
+    pub log_key: Option<LogKey>,
+    /// Who must have seen a checkpoint of it.
+    pub witnesses: Witnesses,
     /// What grants are signed with.
     pub grant_keys: GrantKeys,
     /// Who says under which name who somebody is: the addresses of `github` and the like.
@@ -204,11 +209,13 @@ impl Trust {
             TrustError::Malformed { path: "policy.toml".into(), message: format!("valid_until: {error}") }
         })?;
         let version = TrustVersion { number: file.version, digest };
+        let log_key = file.log_key.as_deref().map(|line| keys::log_key(line, &audience)).transpose()?;
+        let witnesses = keys::witnesses(&file.witness, file.witnesses_needed)?;
         let grant_keys = keys::grant_keys(&file.grant_key)?;
         let issuers = keys::issuers(&file.issuers)?;
         let policy = Policy::new(file)?;
         let roster = Roster::new(files, roots, valid_until, extent)?;
-        Ok(Self { version, audience, valid_until, roster, grant_keys, issuers, policy })
+        Ok(Self { version, audience, valid_until, roster, log_key, witnesses, grant_keys, issuers, policy })
     }
 
     /// The rule for a request, if it may be asked at all.

@@ -43,16 +43,13 @@ pub(crate) struct File {
     pub(crate) audience: String,
     pub(crate) version: u64,
     pub(crate) valid_until: String,
-    #[expect(dead_code, reason = "typed once the log is signed")]
     pub(crate) log_key: Option<String>,
     #[serde(default)]
     pub(crate) grant_key: Vec<GrantKeyFile>,
     #[serde(default)]
-    #[expect(dead_code, reason = "typed once the log is signed")]
     pub(crate) witness: Vec<WitnessFile>,
     #[serde(default)]
-    #[expect(dead_code, reason = "typed once the log is signed")]
-    pub(crate) witnesses_needed: u32,
+    pub(crate) witnesses_needed: usize,
     #[serde(default)]
     pub(crate) issuers: BTreeMap<String, String>,
     #[serde(default)]
