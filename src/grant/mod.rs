@@ -21,6 +21,6 @@ pub use claims::{AuthorizationDetail, Claims, ClaimsError, Confirmation, Issuer,
 pub use key::{Algorithm, GrantKey, GrantKeyError, GrantKeys, GrantSigner, MAX_KEYS, TYPE, write_private};
 pub use narrow::narrow;
 pub use rejection::GrantRejection;
-pub use sealed::{Grant, SealedGrant};
+pub use sealed::{Grant, OpenError, SealedGrant};
 pub use token::MAX_TOKEN;
 pub use uses::{Uses, UsesDirectory, usable};

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::audit::Entry;
 use crate::audit::entry::Outcome;
-use crate::challenge::RequestId;
+use crate::audit::{Entry, Receipt};
+use crate::challenge::{Audience, RequestId};
 use crate::digest::Sha256Digest;
 use crate::store::GrantRecord;
 use crate::trust::quorum::QuorumMet;
@@ -114,6 +114,29 @@ impl SealedGrant {
         }
     }
 
+    /// Opens it: signs the token, once the log has the decision with exactly these claims.
+    ///
+    /// # Errors
+    /// [`OpenError`]; what was sealed is gone then, and the recorded grant is worth nothing without its token.
+    pub fn open(self, receipt: &Receipt, key: &GrantSigner) -> Result<Grant, OpenError> {
+        let origin = &receipt.checkpoint().checkpoint().origin;
+        if origin != self.claims.aud.as_str() {
+            return Err(OpenError::OtherLog { found: origin.clone(), expected: self.claims.aud });
+        }
+        let recorded = match receipt.entry() {
+            Entry::Decided { request, outcome: Outcome::Approved, evidence, grant, .. } => {
+                *request == self.claims.jti
+                    && *evidence == Some(self.claims.evidence)
+                    && grant.as_ref() == Some(&self.claims.to_map())
+            }
+            _ => false,
+        };
+        if !recorded {
+            return Err(OpenError::OtherEntry { index: receipt.index() });
+        }
+        Grant::sign(self.claims, key).ok_or(OpenError::NotSigned)
+    }
+
     /// The entry by which the log has it, and whose receipt opens it.
     pub fn entry(&self) -> Entry {
         let by = self.met.approvals().iter().map(|approval| approval.answer().person().to_owned());
@@ -128,6 +151,28 @@ impl SealedGrant {
     }
 }
 
+/// Why a sealed grant stays so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The library could not sign.
+    #[error("the token could not be signed")]
+    NotSigned,
+    /// A receipt for something else.
+    #[error("entry {index} of the log is not the decision that this grant came of")]
+    OtherEntry {
+        /// Where it stands.
+        index: u64,
+    },
+    /// A receipt of another verifier's log.
+    #[error("the receipt is from the log {found}, not from {expected}")]
+    OtherLog {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: Audience,
+    },
+}
+
 /// How people were authenticated, as far as the evidence goes: an attested key is one in hardware and needs a touch,
 /// a declared one is said to; any other may lie in a file.
 ///
@@ -140,7 +185,51 @@ fn amr(tier: Tier) -> &'static [&'static str] {
     }
 }
 
-/// A token that a gate takes.
+/// A token that a gate takes. Whoever has a sealed grant and the log's receipt gets one:
+///
+/// ```
+/// use touchgate::audit::Receipt;
+/// use touchgate::grant::{Grant, GrantSigner, OpenError, SealedGrant};
+///
+/// fn open(sealed: SealedGrant, receipt: &Receipt, key: &GrantSigner) -> Result<Grant, OpenError> {
+///     sealed.open(receipt, key)
+/// }
+/// ```
+///
+/// Nobody else does: not without a receipt, not with an entry that was only written down, and not out of claims.
+///
+/// ```compile_fail
+/// use touchgate::grant::{Grant, GrantSigner, OpenError, SealedGrant};
+///
+/// fn open(sealed: SealedGrant, key: &GrantSigner) -> Result<Grant, OpenError> {
+///     sealed.open(key)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use touchgate::grant::{Grant, GrantSigner, OpenError, SealedGrant};
+///
+/// fn open(sealed: SealedGrant, key: &GrantSigner) -> Result<Grant, OpenError> {
+///     let entry = sealed.entry();
+///     sealed.open(&entry, key)
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use touchgate::grant::{Claims, Grant};
+///
+/// fn make(token: String, claims: Claims) -> Grant {
+///     Grant { token, claims }
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use touchgate::grant::{Claims, Grant, GrantSigner};
+///
+/// fn make(claims: Claims, key: &GrantSigner) -> Option<Grant> {
+///     Grant::sign(claims, key)
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
     token: String,
