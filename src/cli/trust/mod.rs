@@ -3,6 +3,7 @@
 //! What is edited is a working directory, reviewed like code. What this machine goes by is another copy, below
 //! its configuration, and only a pin moves that.
 
+mod diff;
 mod show;
 
 use std::path::Path;
@@ -18,6 +19,8 @@ use crate::trust::{self, Files, Trust, TrustError};
 #[derive(Subcommand, Debug)]
 #[command(defer = true)]
 pub(super) enum Command {
+    /// What one version changes in another, and what that means
+    Diff(diff::Arguments),
     /// People, tokens, tiers and rules
     Show(show::Arguments),
 }
@@ -25,6 +28,7 @@ pub(super) enum Command {
 /// Runs a subcommand.
 pub(super) fn trust(common: &Common, command: Command) -> Outcome {
     match command {
+        Command::Diff(arguments) => diff::diff(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
     }
 }
