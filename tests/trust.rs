@@ -3,6 +3,8 @@
 
 #[path = "trust/differences.rs"]
 mod differences;
+#[path = "trust/errors.rs"]
+mod errors;
 
 use std::path::{Path, PathBuf};
 

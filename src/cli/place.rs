@@ -106,7 +106,12 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
 
 /// A directory that is not trust, as a failure.
 pub(super) fn bad_trust(error: &TrustError, directory: &Path) -> Failure {
-    Failure::failed("bad-trust", error.to_string()).hint(format!("mend {}", directory.display()))
+    let failure = Failure::failed("bad-trust", error.to_string()).with("reason", error.code());
+    let failure = match error.place() {
+        None => failure,
+        Some(place) => failure.with("place", serde_json::json!(place)),
+    };
+    failure.hint(format!("mend {}", directory.display()))
 }
 
 fn differs(pin: TrustVersion, path: &Path, found: &str, directory: &Path) -> Failure {

@@ -10,6 +10,8 @@
 pub mod diff;
 mod keys;
 pub mod manifest;
+pub mod meant;
+pub mod place;
 pub mod policy;
 pub mod quorum;
 pub mod roster;
@@ -31,6 +33,7 @@ use crate::unix_time::UnixTime;
 pub use diff::{Diff, diff};
 use keys::KeyError;
 use manifest::Proved;
+use place::Place;
 use policy::{Policy, PolicyError, Rule};
 use roster::{Person, Roster, RosterError};
 
@@ -70,6 +73,16 @@ pub struct Trust {
 /// Why a directory is not trust.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
+    /// Any other, with the place that it is about.
+    #[error("{}", placed(place, note.as_deref(), error))]
+    At {
+        /// Where.
+        place: Place,
+        /// What was probably meant, or what else there is to it.
+        note: Option<String>,
+        /// What is wrong there.
+        error: Box<TrustError>,
+    },
     /// Not UTF-8, not TOML, or a key that is unknown, missing or of the wrong type.
     #[error("{path}: {message}")]
     Malformed {
@@ -111,6 +124,44 @@ pub enum TrustError {
         /// The system's reason.
         error: std::io::Error,
     },
+}
+
+impl TrustError {
+    /// The stable name of this error, explained in `docs/trust.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::At { error, .. } => error.code(),
+            Self::Malformed { .. } => "malformed",
+            Self::OtherVersion { .. } => "other-version",
+            Self::Policy(error) => error.code(),
+            Self::Roster(error) => error.code(),
+            Self::Stray { .. } => "stray-file",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// The place that it is about, if it is about one.
+    pub fn place(&self) -> Option<&Place> {
+        if let Self::At { place, .. } = self { Some(place) } else { None }
+    }
+
+    /// The error without its place.
+    pub fn cause(&self) -> &Self {
+        if let Self::At { error, .. } = self { error.cause() } else { self }
+    }
+}
+
+/// The error's own words behind its place; what it is about may lie in another file than the word that is wrong.
+fn placed(place: &Place, note: Option<&str>, error: &TrustError) -> String {
+    let words = error.to_string();
+    let mut text = match words.strip_prefix(&format!("{}: ", place.path)) {
+        Some(rest) => format!("{place}: {rest}"),
+        None => format!("{words}, named at {place}"),
+    };
+    if let Some(note) = note {
+        text.push_str(&format!("; {note}"));
+    }
+    text
 }
 
 /// Why a request cannot be asked under this trust.
@@ -176,7 +227,8 @@ impl Trust {
     /// Any [`TrustError`] but `Unreadable`.
     pub fn from_proved(proved: &Proved) -> Result<Self, TrustError> {
         let (version, files) = (*proved.version(), proved.files());
-        let trust = Self::build(files, &Anchor::yubico(), Extent::Proved, version.digest)?;
+        let trust = Self::build(files, &Anchor::yubico(), Extent::Proved, version.digest)
+            .map_err(|error| place::pinpoint(error, files))?;
         if trust.version.number == version.number {
             return Ok(trust);
         }
@@ -186,6 +238,7 @@ impl Trust {
     /// The same with other roots for attestations. In this crate alone: no build of it lets a caller choose.
     pub(crate) fn under(files: &Files, roots: &[Anchor]) -> Result<Self, TrustError> {
         Self::build(files, roots, Extent::Whole, versions::digest(files))
+            .map_err(|error| place::pinpoint(error, files))
     }
 
     fn build(
@@ -300,7 +353,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 fn toml_file<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, TrustError> {
     let malformed = |message: String| TrustError::Malformed { path: path.into(), message };
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
-    toml::from_str(text).map_err(|error| malformed(error.to_string().trim_end().to_owned()))
+    toml::from_str(text).map_err(|error| place::malformed(path, text, &error))
 }
 
 /// Reads exactly policy.toml, people/* and tokens/*; everything else but `versions/` is an error.

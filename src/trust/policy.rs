@@ -187,6 +187,18 @@ pub enum PolicyError {
     VersionZero,
 }
 
+impl PolicyError {
+    /// The stable name of this error, explained in `docs/trust.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ambiguous { .. } => "ambiguous-rules",
+            Self::BadValue { .. } => "bad-value",
+            Self::NoUpdateRule => "no-update-rule",
+            Self::VersionZero => "version-zero",
+        }
+    }
+}
+
 /// All rules of one version.
 #[derive(Debug)]
 pub(crate) struct Policy {

@@ -126,6 +126,19 @@ pub enum RosterError {
     },
 }
 
+impl RosterError {
+    /// The stable name of this error, explained in `docs/trust.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Attestation { .. } => "bad-attestation",
+            Self::BadValue { .. } => "bad-value",
+            Self::Certificate { .. } => "bad-certificate",
+            Self::Duplicate { .. } => "duplicate",
+            Self::Unused { .. } => "unused-file",
+        }
+    }
+}
+
 /// What is known while a roster is read.
 struct Loading<'a> {
     files: &'a Files,

@@ -77,7 +77,10 @@ fn the_same_key_in_another_dress_is_a_duplicate() {
     ] {
         let error = with_zed(&cert, "2000").map(|_| ()).unwrap_err();
         assert!(
-            matches!(&error, TrustError::Roster(RosterError::Duplicate { what: "key material of", .. })),
+            matches!(
+                error.cause(),
+                TrustError::Roster(RosterError::Duplicate { what: "key material of", .. })
+            ),
             "{dress}: {error}"
         );
     }
@@ -152,7 +155,7 @@ fn a_serial_has_one_spelling() {
     for serial in ["0006:12345678", "0002000", "000F:0badcafe", "000f:badcafe", "12345678901"] {
         let error = with_zed(&mallory, serial).map(|_| ()).unwrap_err();
         assert!(
-            matches!(&error, TrustError::Roster(RosterError::BadValue { key: "serial", .. })),
+            matches!(error.cause(), TrustError::Roster(RosterError::BadValue { key: "serial", .. })),
             "{serial}: {error}"
         );
     }
@@ -160,7 +163,10 @@ fn a_serial_has_one_spelling() {
     let bobs = String::from_utf8(files["people/bob.toml"].clone()).unwrap();
     files.insert("people/zed.toml".into(), bobs.replace(":bob", ":zed").into_bytes());
     let error = Trust::from_files(&files).map(|_| ()).unwrap_err();
-    assert!(matches!(&error, TrustError::Roster(RosterError::Duplicate { what: "serial", .. })), "{error}");
+    assert!(
+        matches!(error.cause(), TrustError::Roster(RosterError::Duplicate { what: "serial", .. })),
+        "{error}"
+    );
 }
 
 #[test]

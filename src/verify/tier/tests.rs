@@ -279,7 +279,7 @@ fn a_file_that_is_no_attestation_is_no_trust() {
         [(&b"-----BEGIN CERTIFICATE-----\n"[..], "malformed-certificate"), (b"", "no-certificate")]
     {
         let files = files(alice(), Tier::Attested, true, Some(bytes.to_vec()));
-        match Trust::from_files(&files) {
+        match Trust::from_files(&files).as_ref().map_err(TrustError::cause) {
             Err(TrustError::Roster(RosterError::Attestation { path, error })) => {
                 assert_eq!((path.as_str(), error.code()), ("tokens/12345678.attestation.pem", code));
             }
@@ -290,7 +290,7 @@ fn a_file_that_is_no_attestation_is_no_trust() {
     let mut stray = files(alice(), Tier::Attested, true, None);
     stray.insert("tokens/12345679.attestation.pem".into(), b"x".to_vec());
     let error = Trust::from_files(&stray).unwrap_err();
-    assert!(matches!(error, TrustError::Roster(RosterError::Unused { .. })), "{error}");
+    assert!(matches!(error.cause(), TrustError::Roster(RosterError::Unused { .. })), "{error}");
 }
 
 #[test]
