@@ -131,6 +131,7 @@ impl TrustError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::At { error, .. } => error.code(),
+            Self::Key(_) => "bad-key",
             Self::Malformed { .. } => "malformed",
             Self::OtherVersion { .. } => "other-version",
             Self::Policy(error) => error.code(),

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::trust::Files;
 use crate::trust::TrustError;
+use crate::trust::keys::KeyError;
 use crate::trust::meant::meant;
 use crate::trust::policy::{PolicyError, UPDATE_ACTION};
 use crate::trust::roster::RosterError;
@@ -127,6 +128,7 @@ pub(crate) fn pinpoint(error: TrustError, files: &Files) -> TrustError {
             let key = if message.starts_with("valid_until") { "valid_until" } else { "audience" };
             (Source::new(files, "policy.toml").and_then(|source| source.key(key)), None)
         }
+        TrustError::Key(error) => (in_keys(error, files), None),
         TrustError::Policy(error) => in_policy(error, files),
         TrustError::Roster(error) => in_roster(error, files),
         _ => (None, None),
@@ -134,6 +136,16 @@ pub(crate) fn pinpoint(error: TrustError, files: &Files) -> TrustError {
     match place {
         None => error,
         Some(place) => TrustError::At { place, note, error: Box::new(error) },
+    }
+}
+
+fn in_keys(error: &KeyError, files: &Files) -> Option<Place> {
+    let source = Source::new(files, "policy.toml")?;
+    match error {
+        KeyError::Grant { kid, .. } => {
+            source.value("grant_key", kid, false).or_else(|| source.key("grant_key"))
+        }
+        KeyError::Issuer { found, .. } => source.value("issuers", found, false),
     }
 }
 

@@ -136,6 +136,20 @@ fn an_error_names_the_place_and_what_was_meant() {
             "policy.toml: no rule for touchgate.trust.update; without one nobody could ever change this trust",
         ),
         (
+            POLICY,
+            "\n[[rule]]",
+            "\n[issuers]\ngithub = \"http://x\"\n\n[[rule]]",
+            "bad-key",
+            "policy.toml:7:10: issuers: github = \"http://x\": expected a name",
+        ),
+        (
+            POLICY,
+            "\n[[rule]]",
+            "\n[[grant_key]]\nkid = \"1\"\nalg = \"ES256\"\nkey = \"AA\"\n\n[[rule]]",
+            "bad-key",
+            "policy.toml:7:7: grant_key \"1\": ",
+        ),
+        (
             ALICE,
             "groups     =",
             "group      =",
