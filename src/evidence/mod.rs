@@ -26,6 +26,7 @@ mod strict;
 use sequoia_openpgp::Fingerprint;
 use serde_json::{Map, Value};
 
+use crate::audit::LogProof;
 use crate::audit::entry::Outcome;
 use crate::challenge::{Challenge, TrustVersion};
 use crate::digest::Sha256Digest;
@@ -36,7 +37,6 @@ use crate::unix_time::UnixTime;
 use crate::verify::{self, Rejection};
 
 pub use error::EvidenceError;
-pub use file::LogProof;
 pub use judge::{Against, Checked, Verdict, judge};
 
 /// The most bytes in one file: what a trust update with a hundred answers takes, several times over.

@@ -1,0 +1,16 @@
+//! Evidence: what it shows, and that nothing in it can be changed, left out, added or exchanged.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[allow(dead_code)]
+#[path = "support/case.rs"]
+mod case;
+#[path = "evidence/good.rs"]
+mod good;
+#[allow(dead_code)]
+#[path = "support/packets.rs"]
+mod packets;
+#[allow(dead_code)]
+#[path = "support/people.rs"]
+mod people;
+#[path = "evidence/scene.rs"]
+mod scene;

@@ -1,0 +1,127 @@
+//! A decision as a verifier makes it: asked, answered, decided, collected.
+
+use std::sync::LazyLock;
+
+use touchgate::audit::entry::Outcome;
+use touchgate::challenge::{Challenge, Terms};
+use touchgate::evidence::{Against, Answered, Decided, Evidence, Verdict, judge};
+use touchgate::request::{Mode, Request};
+use touchgate::response::Response;
+use touchgate::statement::Decision;
+use touchgate::trust::manifest::Manifest;
+use touchgate::trust::{Files, Trust, read_directory};
+use touchgate::unix_time::UnixTime;
+
+use crate::case::fixtures;
+use crate::packets::Recipe;
+use crate::people;
+
+/// A version of trust, whole.
+pub(crate) struct Version {
+    pub(crate) files: Files,
+    pub(crate) trust: Trust,
+    pub(crate) manifest: Manifest,
+}
+
+impl Version {
+    pub(crate) fn new(files: Files) -> Self {
+        let trust = Trust::from_files(&files).unwrap();
+        let manifest = Manifest::new(&files);
+        Self { files, trust, manifest }
+    }
+
+    /// What evidence decided under it is judged against.
+    pub(crate) fn against(&self) -> Against {
+        Against { pin: self.trust.version }
+    }
+}
+
+/// Version 7, the team of the fixtures.
+pub(crate) fn team() -> &'static Version {
+    static TEAM: LazyLock<Version> =
+        LazyLock::new(|| Version::new(read_directory(&fixtures("trust/team")).unwrap()));
+    &TEAM
+}
+
+/// When the request was issued.
+pub(crate) fn issued() -> UnixTime {
+    "2026-11-20T04:07:00Z".parse().unwrap()
+}
+
+/// That many seconds later.
+pub(crate) fn after(seconds: u64) -> UnixTime {
+    UnixTime::from_seconds(issued().seconds() + seconds).unwrap()
+}
+
+/// Years later.
+pub(crate) fn now() -> UnixTime {
+    "2031-11-20T00:00:00Z".parse().unwrap()
+}
+
+/// sam asks to deploy on payments/prod, which takes two of release and one of security.
+pub(crate) fn request() -> Request {
+    let commit = "git:4f2c9d0e6b1a8c7f3e5d2b4a9c8e7f6d5b4a3c2e".to_owned();
+    Request {
+        action: "deploy".parse().unwrap(),
+        resource: "payments/prod".parse().unwrap(),
+        parameters: [("commit".parse().unwrap(), touchgate::text::Text::new(commit).unwrap())].into(),
+        requester: "github:sam".parse().unwrap(),
+        via: None,
+        requester_key: Some(touchgate::digest::Sha256Digest::of(b"the presenter's key")),
+        reason: None,
+        mode: Mode::Ordinary,
+    }
+}
+
+pub(crate) fn challenge_of(version: &Version, request: Request) -> Challenge {
+    let terms = Terms {
+        audience: version.trust.audience.clone(),
+        trust: version.trust.version,
+        answer_within: version.trust.admit(&request).unwrap().answer_within,
+    };
+    Challenge::issue(request, terms, issued(), [7; 42]).unwrap()
+}
+
+/// What `name` signs `seconds` after the request was issued.
+pub(crate) fn answer(challenge: &Challenge, name: &str, decision: Decision, seconds: u64) -> Response {
+    let statement = challenge.clone().decided(decision).to_text().into_bytes();
+    let mut key = people::signer(name);
+    let created = u32::try_from(after(seconds).seconds()).unwrap();
+    let signature = Recipe::plain(&key, created).sign(&mut key, &statement);
+    Response { statement, signature }
+}
+
+pub(crate) fn approval(challenge: &Challenge, name: &str) -> Answered {
+    answered(challenge, name, Decision::Approve)
+}
+
+pub(crate) fn answered(challenge: &Challenge, name: &str, decision: Decision) -> Answered {
+    Answered::new(&answer(challenge, name, decision, 30), None, Some(after(40))).unwrap()
+}
+
+/// A decision on `challenge` by these answers, a minute after it was issued.
+pub(crate) fn decided(
+    version: &Version,
+    challenge: &Challenge,
+    answers: Vec<Answered>,
+    outcome: Outcome,
+) -> Evidence {
+    let Version { files, trust, manifest } = version;
+    let mut evidence = Evidence::collect(challenge.clone(), answers, trust, files, manifest).unwrap();
+    evidence.decision = Some(Decided { outcome, at: after(60) });
+    evidence
+}
+
+/// Approved by bob, carol and dave.
+pub(crate) fn approved() -> Evidence {
+    let challenge = challenge_of(team(), request());
+    let answers = ["bob", "carol", "dave"].iter().map(|name| approval(&challenge, name)).collect();
+    decided(team(), &challenge, answers, Outcome::Approved)
+}
+
+/// What an auditor finds, or the code of what failed, after the evidence went through a file.
+pub(crate) fn judged(evidence: &Evidence, against: &Against) -> Result<Verdict, &'static str> {
+    let read = Evidence::parse(evidence.to_json().as_bytes()).map_err(|error| error.code())?;
+    assert_eq!(&read, evidence);
+    judge(&read, against, now()).map_err(|error| error.code())
+}
