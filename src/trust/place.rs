@@ -146,6 +146,8 @@ fn in_keys(error: &KeyError, files: &Files) -> Option<Place> {
             source.value("grant_key", kid, false).or_else(|| source.key("grant_key"))
         }
         KeyError::Issuer { found, .. } => source.value("issuers", found, false),
+        KeyError::Log { .. } => source.key("log_key"),
+        KeyError::Witness { .. } => source.key("witness").or_else(|| source.key("witnesses_needed")),
     }
 }
 
