@@ -41,6 +41,17 @@ impl RequestId {
     pub fn short_code(&self) -> String {
         self.0.to_string().split_off(21)
     }
+
+    /// The same in 16 bytes, which sort by time too.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+}
+
+impl From<[u8; 16]> for RequestId {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(Ulid::from_bytes(bytes))
+    }
 }
 
 impl fmt::Display for RequestId {

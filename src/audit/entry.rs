@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::challenge::{RequestId, TrustVersion};
+use crate::challenge::{Challenge, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::unix_time::UnixTime;
 
@@ -193,6 +193,21 @@ impl Entry {
         let entry: Self = serde_json::from_slice(line)
             .map_err(|error| EntryError::Malformed { reason: error.to_string() })?;
         if entry.to_line()?.as_bytes() == line { Ok(entry) } else { Err(EntryError::Spelling) }
+    }
+
+    /// The request that it is about; a grant goes by the name of its own.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Asked { challenge, .. } => {
+                Challenge::parse(challenge.as_bytes()).ok().map(|asked| asked.id)
+            }
+            Self::Answered { request, .. }
+            | Self::Countersigned { request, .. }
+            | Self::Decided { request, .. }
+            | Self::Rejected { request, .. } => Some(*request),
+            Self::Revoked { grant, .. } | Self::Used { grant, .. } => Some(*grant),
+            Self::Trust { .. } => None,
+        }
     }
 
     /// When it happened.
