@@ -3,11 +3,15 @@
 //! Whoever changes something says what it was when they looked at it. Of two that race for one answer, use or
 //! revision exactly one wins; the other learns that it was overtaken, looks again and decides again.
 
+pub mod sqlite;
+
 use sequoia_openpgp::Fingerprint;
 
-use crate::audit::Entry;
 use crate::audit::entry::Outcome;
+use crate::audit::tree::{Hashes, TreeError};
+use crate::audit::{Entry, Receipt, SignedCheckpoint, Witnesses};
 use crate::challenge::{Challenge, RequestId, TrustVersion};
+use crate::digest::Sha256Digest;
 use crate::request::Resource;
 use crate::response::Response;
 use crate::trust::Files;
@@ -250,4 +254,58 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// If the store fails.
     fn trust_files(&self, version: &TrustVersion) -> Result<Option<Files>, StoreError>;
+
+    /// The log's receipt for an entry, under the newest checkpoint that the witnesses carry. It may have to wait until
+    /// the entry has its place in the tree.
+    ///
+    /// # Errors
+    /// If the store fails, or the entry does not prove to stand in the log.
+    fn receipt(&self, position: Position, witnesses: &Witnesses) -> Result<Receipt, StoreError>;
+
+    /// Where the entries about a request and its grant stand, in their order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn about(&self, request: &RequestId) -> Result<Vec<Position>, StoreError>;
+
+    /// The newest checkpoint of the log. There is one from the beginning on, of no entries.
+    ///
+    /// # Errors
+    /// If the store fails, or the checkpoint is not the log's.
+    fn checkpoint(&self) -> Result<SignedCheckpoint, StoreError>;
+
+    /// The checkpoints that were ever signed, one for each commit, from this size on in their order: signed notes,
+    /// `most` at most, not judged.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn checkpoints(&self, from: u64, most: usize) -> Result<Vec<String>, StoreError>;
+
+    /// Keeps a checkpoint of this log with the cosignatures of witnesses, for receipts to come.
+    ///
+    /// # Errors
+    /// If the store fails, or it is no checkpoint of this log.
+    fn witness(&self, seen: &SignedCheckpoint) -> Result<(), StoreError>;
+
+    /// The lines of the log from this index on in their order, `most` at most, not judged.
+    ///
+    /// # Errors
+    /// If the store fails, or one is missing.
+    fn lines(&self, from: u64, most: usize) -> Result<Vec<String>, StoreError>;
+
+    /// The root of the complete subtree of `2^level` entries that is the `index`th from the left.
+    ///
+    /// # Errors
+    /// If the store fails, or has no such subtree.
+    fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, StoreError>;
+}
+
+/// A store as the hashes of its log's tree: for roots and proofs.
+pub struct LogHashes<'a>(pub &'a dyn Store);
+
+impl Hashes for LogHashes<'_> {
+    fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, TreeError> {
+        let missing = |error: StoreError| TreeError::Missing { level, index, reason: error.to_string() };
+        self.0.hash(level, index).map_err(missing)
+    }
 }

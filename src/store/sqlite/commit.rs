@@ -1,0 +1,195 @@
+//! Many changes in one flush: whoever comes while nobody writes, writes for all who wait.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::audit::tree::Edge;
+use crate::audit::{LogSigner, SignedCheckpoint};
+use crate::store::sqlite::log;
+use crate::store::sqlite::{bad, ops};
+use crate::store::{CommitError, Op, Position, StoreError};
+
+/// The most changes in one transaction: what one flush costs is spread thin enough by then, and none waits long.
+const MOST: usize = 256;
+
+type Written = Result<Vec<Position>, CommitError>;
+
+/// The writing side of a store.
+pub(super) struct Committer {
+    queue: Mutex<Queue>,
+    writer: Mutex<Writer>,
+}
+
+#[derive(Default)]
+struct Queue {
+    busy: bool,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A change that somebody else writes, unless it is its turn to write for all.
+struct Waiting {
+    change: Vec<Op>,
+    turn: SyncSender<Turn>,
+}
+
+enum Turn {
+    /// Nobody writes: whoever is told this does.
+    Lead,
+    /// It was written, or not.
+    Written(Written),
+}
+
+struct Writer {
+    db: Connection,
+    signer: LogSigner,
+    /// The tree as of the last commit of this process. Others may have gone on since.
+    edge: Option<Edge>,
+}
+
+/// Whoever writes now. Passes that on when it is done, however it ends.
+struct Leading<'a>(&'a Committer);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        let mut queue = held(&self.0.queue);
+        while let Some(Waiting { turn, .. }) = queue.waiting.pop_front() {
+            if turn.send(Turn::Lead).is_ok() {
+                return;
+            }
+        }
+        queue.busy = false;
+    }
+}
+
+/// A lock that somebody panicked with is taken all the same: the queue is whole at every moment, the transaction was
+/// rolled back, and the tree is known again only after a commit.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Committer {
+    /// Writes through `db`, and signs the log as `signer`.
+    pub(super) fn new(db: Connection, signer: LogSigner) -> Self {
+        Self { queue: Mutex::default(), writer: Mutex::new(Writer { db, signer, edge: None }) }
+    }
+
+    /// Writes a change, alone or with others.
+    ///
+    /// # Errors
+    /// Any [`CommitError`].
+    pub(super) fn commit(&self, change: &[Op]) -> Written {
+        let waiting = {
+            let mut queue = held(&self.queue);
+            if queue.busy {
+                let (turn, waiting) = sync_channel(1);
+                queue.waiting.push_back(Waiting { change: change.to_vec(), turn });
+                Some(waiting)
+            } else {
+                queue.busy = true;
+                None
+            }
+        };
+        match waiting.map(|waiting| waiting.recv()) {
+            None | Some(Ok(Turn::Lead)) => self.lead(change),
+            Some(Ok(Turn::Written(written))) => written,
+            Some(Err(_)) => Err(bad("the change", "was given up by who was to write it").into()),
+        }
+    }
+
+    fn lead(&self, change: &[Op]) -> Written {
+        let _leading = Leading(self);
+        let others: Vec<Waiting> = {
+            let mut queue = held(&self.queue);
+            let count = queue.waiting.len().min(MOST - 1);
+            queue.waiting.drain(..count).collect()
+        };
+        let all: Vec<&[Op]> =
+            std::iter::once(change).chain(others.iter().map(|waiting| &waiting.change[..])).collect();
+        let mut written = self.write(&all).into_iter();
+        let own = written.next();
+        for (Waiting { turn, .. }, written) in others.into_iter().zip(written) {
+            // Who does not wait any more need not know.
+            let _ = turn.send(Turn::Written(written));
+        }
+        own.unwrap_or_else(|| Err(bad("the change", "was not written").into()))
+    }
+
+    /// Keeps what witnesses signed.
+    ///
+    /// # Errors
+    /// If the store fails, or it is no checkpoint of this log.
+    pub(super) fn witness(&self, seen: &SignedCheckpoint) -> Result<(), StoreError> {
+        let mut writer = held(&self.writer);
+        let transaction = writer.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        log::witness(&transaction, seen)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// All in one transaction; if the store fails at that, each in its own: one's bad luck is not the others'.
+    fn write(&self, changes: &[&[Op]]) -> Vec<Written> {
+        let mut writer = held(&self.writer);
+        match writer.write(changes) {
+            Ok(written) => written,
+            Err(error) if changes.len() < 2 => vec![Err(error.into())],
+            Err(_) => changes
+                .iter()
+                .flat_map(|change| match writer.write(&[*change]) {
+                    Ok(written) => written,
+                    Err(error) => vec![Err(error.into())],
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Writer {
+    fn write(&mut self, changes: &[&[Op]]) -> Result<Vec<Written>, StoreError> {
+        let Self { db, signer, edge: known } = self;
+        let mut transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = log::edge(&transaction, signer.key(), known.take())?;
+        let mut edge = before.clone();
+        let written = match changes {
+            [change] => vec![alone(&transaction, change, &mut edge)?],
+            _ => changes
+                .iter()
+                .map(|change| beside(&mut transaction, change, &mut edge))
+                .collect::<Result<Vec<Written>, StoreError>>()?,
+        };
+        if written.iter().all(Result::is_err) {
+            transaction.rollback()?;
+            *known = Some(before);
+            return Ok(written);
+        }
+        if edge.size() > before.size() {
+            log::sign(&transaction, signer, &edge)?;
+        }
+        transaction.commit()?;
+        *known = Some(edge);
+        Ok(written)
+    }
+}
+
+/// A change with the transaction to itself; conflicts end it.
+fn alone(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<Written, StoreError> {
+    match ops::apply(db, change, edge) {
+        Err(CommitError::Store(error)) => Err(error),
+        written => Ok(written),
+    }
+}
+
+/// A change among others: its conflict takes back its own part alone.
+fn beside(transaction: &mut Transaction<'_>, change: &[Op], edge: &mut Edge) -> Result<Written, StoreError> {
+    let mut after = edge.clone();
+    let savepoint = transaction.savepoint()?;
+    let written = alone(&savepoint, change, &mut after)?;
+    if written.is_ok() {
+        savepoint.commit()?;
+        *edge = after;
+    } else {
+        savepoint.finish()?;
+    }
+    Ok(written)
+}

@@ -1,0 +1,202 @@
+//! One change to the tables: each part is written only if what must hold for it holds.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sequoia_openpgp::Fingerprint;
+
+use crate::audit::entry::Outcome;
+use crate::audit::tree::Edge;
+use crate::challenge::{Challenge, RequestId};
+use crate::response::MAX_SIGNATURE;
+use crate::statement::MAX_STATEMENT;
+use crate::store::sqlite::{MAX_CLAIMS, MAX_COUNTER, bad, log, trust};
+use crate::store::{AnswerRecord, CommitError, GrantRecord, Op, Position, StoreError, Unusable};
+use crate::unix_time::UnixTime;
+use crate::verify::Counter;
+
+/// How the ends of a request are written.
+pub(super) const OUTCOMES: [(Outcome, &str); 5] = [
+    (Outcome::Approved, "approved"),
+    (Outcome::Expired, "expired"),
+    (Outcome::Refused, "refused"),
+    (Outcome::Superseded, "superseded"),
+    (Outcome::Withdrawn, "withdrawn"),
+];
+
+/// Writes all parts of a change, and says where its entries stand.
+///
+/// # Errors
+/// Any [`CommitError`]; whoever calls then takes back what was written before it.
+pub(super) fn apply(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<Vec<Position>, CommitError> {
+    let mut positions = Vec::new();
+    for op in change {
+        match op {
+            Op::Close { request, revision, outcome } => close(db, *request, *revision, *outcome)?,
+            Op::Counter { key, before, after } => counter(db, key, *before, *after)?,
+            Op::Debt { request, resource } => one(db
+                .prepare_cached("INSERT INTO debt VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
+                .execute(params![request.to_bytes(), resource.as_str()])?)?,
+            Op::Grant(record) => grant(db, record)?,
+            Op::Log(entry) => {
+                let line = entry.to_line().map_err(|error| bad("the entry", error.to_string()))?;
+                positions.push(log::append(db, edge, &line, entry.request())?);
+            }
+            Op::Once { request, person, code } => once(db, *request, person, code)?,
+            Op::Open(challenge) => open(db, challenge)?,
+            Op::Revoke { grant, used, at } => revoke(db, *grant, *used, *at)?,
+            Op::Settle { request } => one(db
+                .prepare_cached("UPDATE debt SET settled = 1 WHERE request = ?1 AND settled = 0")?
+                .execute([request.to_bytes()])?)?,
+            Op::Step { request, revision, answer } => step(db, *request, *revision, answer)?,
+            Op::Trust { before, version, files } => trust::write(db, *before, version, files)?,
+            Op::Use { count, grant, at } => spend(db, *grant, *count, *at)?,
+        }
+    }
+    Ok(positions)
+}
+
+/// Exactly one row was what it had to be.
+fn one(changed: usize) -> Result<(), CommitError> {
+    if changed == 1 { Ok(()) } else { Err(CommitError::Overtaken) }
+}
+
+/// Keeps what is long and written once.
+fn document(db: &Connection, what: &str, body: &[u8], most: usize) -> Result<i64, StoreError> {
+    if body.len() > most {
+        return Err(bad(what, format!("takes {} bytes, {most} are allowed", body.len())));
+    }
+    db.prepare_cached("INSERT INTO document (body) VALUES (?1)")?.execute([body])?;
+    Ok(db.last_insert_rowid())
+}
+
+/// A time as it is written.
+pub(super) fn seconds(at: UnixTime) -> i64 {
+    i64::try_from(at.seconds()).expect("times lie before the year 10000")
+}
+
+fn open(db: &Connection, challenge: &Challenge) -> Result<(), CommitError> {
+    let text = document(db, "the challenge", challenge.to_text().as_bytes(), MAX_STATEMENT)?;
+    let mut insert =
+        db.prepare_cached("INSERT INTO request VALUES (?1, ?2, 0, NULL, ?3) ON CONFLICT DO NOTHING")?;
+    one(insert.execute(params![challenge.id.to_bytes(), challenge.id.short_code(), text])?)
+}
+
+fn close(db: &Connection, request: RequestId, revision: u32, outcome: Outcome) -> Result<(), CommitError> {
+    let word = OUTCOMES.iter().find(|(known, _)| *known == outcome).map(|(_, word)| word);
+    let mut update = db.prepare_cached(
+        "UPDATE request SET outcome = ?3 WHERE id = ?1 AND revision = ?2 AND outcome IS NULL",
+    )?;
+    one(update.execute(params![request.to_bytes(), revision, word])?)
+}
+
+fn step(
+    db: &Connection,
+    request: RequestId,
+    revision: u32,
+    answer: &AnswerRecord,
+) -> Result<(), CommitError> {
+    let AnswerRecord { person, decision, response, counter, at } = answer;
+    let statement = document(db, "the statement", &response.statement, MAX_STATEMENT)?;
+    let signature = document(db, "the signature", &response.signature, MAX_SIGNATURE)?;
+    let counter = counter.as_ref().map(|pem| document(db, "the counter", pem.as_bytes(), MAX_COUNTER));
+    let counter = counter.transpose()?;
+    let id = request.to_bytes();
+    let inserted = db
+        .prepare_cached("INSERT INTO answer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING")?
+        .execute(params![id, person, decision, revision, seconds(*at), statement, signature, counter])?;
+    if inserted == 0 {
+        return Err(CommitError::Again);
+    }
+    one(db
+        .prepare_cached("UPDATE request SET revision = revision + 1 WHERE id = ?1 AND revision = ?2")?
+        .execute(params![id, revision])?)
+}
+
+fn once(db: &Connection, request: RequestId, person: &str, code: &str) -> Result<(), CommitError> {
+    let mut insert = db.prepare_cached("INSERT INTO once VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?;
+    match insert.execute(params![request.to_bytes(), person, code])? {
+        0 => Err(CommitError::Again),
+        _ => Ok(()),
+    }
+}
+
+fn counter(
+    db: &Connection,
+    key: &Fingerprint,
+    before: Option<Counter>,
+    after: Counter,
+) -> Result<(), CommitError> {
+    let row = |counter: Counter| -> Result<_, StoreError> {
+        let reported = i64::try_from(counter.reported);
+        let reported = reported.map_err(|_| bad("the counter", "is past every number of signatures"))?;
+        Ok((counter.highest, counter.unseen, reported, seconds(counter.at)))
+    };
+    let key = key.as_bytes();
+    let (highest, unseen, reported, at) = row(after)?;
+    one(match before.map(row).transpose()? {
+        None => db
+            .prepare_cached("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?
+            .execute(params![key, highest, unseen, reported, at])?,
+        Some(before) => db
+            .prepare_cached(
+                "UPDATE counter SET highest = ?2, unseen = ?3, reported = ?4, at = ?5
+                 WHERE key = ?1 AND highest = ?6 AND unseen = ?7 AND reported = ?8 AND at = ?9",
+            )?
+            .execute(params![key, highest, unseen, reported, at, before.0, before.1, before.2, before.3])?,
+    })
+}
+
+fn grant(db: &Connection, record: &GrantRecord) -> Result<(), CommitError> {
+    let GrantRecord { request, claims, expires, uses, used, revoked } = record;
+    if *uses == 0 || used > uses {
+        return Err(bad("the grant", format!("is for {uses} uses, of which {used} were made")).into());
+    }
+    let claims = document(db, "the claims", claims.as_bytes(), MAX_CLAIMS)?;
+    let mut insert =
+        db.prepare_cached("INSERT INTO granted VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?;
+    let revoked = revoked.map(seconds);
+    one(insert.execute(params![request.to_bytes(), seconds(*expires), uses, used, revoked, claims])?)
+}
+
+fn spend(db: &Connection, grant: RequestId, count: u32, at: UnixTime) -> Result<(), CommitError> {
+    let mut update = db.prepare_cached(
+        "UPDATE granted SET used = used + 1
+         WHERE request = ?1 AND used + 1 = ?2 AND revoked IS NULL AND expires > ?3 AND used < uses",
+    )?;
+    match update.execute(params![grant.to_bytes(), count, seconds(at)])? {
+        1 => Ok(()),
+        _ => Err(unusable(db, grant, Some(at))),
+    }
+}
+
+fn revoke(db: &Connection, grant: RequestId, used: u32, at: UnixTime) -> Result<(), CommitError> {
+    let mut update = db.prepare_cached(
+        "UPDATE granted SET revoked = ?3 WHERE request = ?1 AND used = ?2 AND revoked IS NULL",
+    )?;
+    match update.execute(params![grant.to_bytes(), used, seconds(at)])? {
+        1 => Ok(()),
+        _ => Err(unusable(db, grant, None)),
+    }
+}
+
+/// Why a grant was not revoked, or not used at `at`: looked up in the same transaction.
+fn unusable(db: &Connection, grant: RequestId, at: Option<UnixTime>) -> CommitError {
+    let found = db
+        .prepare_cached("SELECT revoked IS NOT NULL, expires, used >= uses FROM granted WHERE request = ?1")
+        .and_then(|mut read| {
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
+            };
+            read.query_row([grant.to_bytes()], row).optional()
+        });
+    match (found, at) {
+        (Err(error), _) => error.into(),
+        (Ok(None), _) => CommitError::Grant(Unusable::Unknown),
+        (Ok(Some((true, ..))), _) => CommitError::Grant(Unusable::Revoked),
+        (Ok(Some((_, expires, _))), Some(at)) if expires <= seconds(at) => {
+            CommitError::Grant(Unusable::Expired)
+        }
+        (Ok(Some((_, _, true))), Some(_)) => CommitError::Grant(Unusable::Spent),
+        // What is left is that somebody used it meanwhile.
+        (Ok(Some(_)), _) => CommitError::Overtaken,
+    }
+}

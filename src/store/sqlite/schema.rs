@@ -1,0 +1,194 @@
+//! The tables of the store, from their first version on.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::StoreError;
+use crate::store::sqlite::bad;
+
+/// "TGAT": by which a file is known to be a store of ours.
+const APPLICATION: i64 = 0x5447_4154;
+
+/// The most pages that are read at each opening: four mebibytes, some milliseconds.
+const FEW_PAGES: i64 = 1024;
+
+/// What makes each version of the one before; the first, of an empty file. Never changed once released.
+const MIGRATIONS: [&str; 1] = [VERSION_1];
+
+/// Rows that change are small, and those that stand beside each other in time stand beside each other in the file:
+/// what is long is written once, into `document`. Ids are ULIDs, whose first bytes are the time.
+const VERSION_1: &str = "
+CREATE TABLE document (
+    id INTEGER PRIMARY KEY,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE request (
+    id BLOB PRIMARY KEY CHECK (length(id) = 16),
+    code TEXT NOT NULL CHECK (length(code) = 5),
+    revision INTEGER NOT NULL CHECK (revision >= 0),
+    outcome TEXT CHECK (outcome IN ('approved', 'expired', 'refused', 'superseded', 'withdrawn')),
+    challenge INTEGER NOT NULL REFERENCES document
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX request_open ON request (code) WHERE outcome IS NULL;
+
+CREATE TABLE answer (
+    request BLOB NOT NULL REFERENCES request,
+    person TEXT NOT NULL,
+    decision TEXT NOT NULL CHECK (decision IN ('approve', 'refuse')),
+    number INTEGER NOT NULL CHECK (number >= 0),
+    at INTEGER NOT NULL,
+    statement INTEGER NOT NULL REFERENCES document,
+    signature INTEGER NOT NULL REFERENCES document,
+    counter INTEGER REFERENCES document,
+    PRIMARY KEY (request, person, decision)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE once (
+    request BLOB NOT NULL REFERENCES request,
+    person TEXT NOT NULL,
+    code TEXT NOT NULL,
+    PRIMARY KEY (request, person, code)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE granted (
+    request BLOB PRIMARY KEY REFERENCES request,
+    expires INTEGER NOT NULL,
+    uses INTEGER NOT NULL CHECK (uses >= 1),
+    used INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
+    revoked INTEGER,
+    claims INTEGER NOT NULL REFERENCES document
+) STRICT, WITHOUT ROWID;
+CREATE INDEX granted_live ON granted (expires) WHERE revoked IS NULL AND used < uses;
+
+CREATE TABLE counter (
+    key BLOB PRIMARY KEY CHECK (length(key) IN (20, 32)),
+    highest INTEGER NOT NULL CHECK (highest >= 0),
+    unseen INTEGER NOT NULL,
+    reported INTEGER NOT NULL CHECK (reported >= 0),
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE debt (
+    request BLOB PRIMARY KEY REFERENCES request,
+    resource TEXT NOT NULL,
+    settled INTEGER NOT NULL CHECK (settled IN (0, 1))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX debt_open ON debt (resource) WHERE settled = 0;
+
+CREATE TABLE trust (
+    number INTEGER PRIMARY KEY CHECK (number >= 1),
+    digest BLOB NOT NULL CHECK (length(digest) = 32)
+) STRICT;
+CREATE TABLE content (
+    sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE trust_file (
+    number INTEGER NOT NULL REFERENCES trust,
+    path TEXT NOT NULL,
+    sha256 BLOB NOT NULL REFERENCES content,
+    PRIMARY KEY (number, path)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE entry (
+    position INTEGER PRIMARY KEY CHECK (position >= 0),
+    line TEXT NOT NULL
+) STRICT;
+CREATE TABLE entry_of (
+    request BLOB NOT NULL CHECK (length(request) = 16),
+    position INTEGER NOT NULL REFERENCES entry,
+    PRIMARY KEY (request, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE hash (
+    number INTEGER PRIMARY KEY CHECK (number >= 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE TABLE checkpoint (
+    size INTEGER PRIMARY KEY CHECK (size >= 0),
+    note TEXT NOT NULL
+) STRICT;
+CREATE TABLE witnessed (
+    size INTEGER PRIMARY KEY REFERENCES checkpoint,
+    note TEXT NOT NULL
+) STRICT;
+";
+
+/// Makes the tables in an empty file.
+///
+/// # Errors
+/// Whatever the library gives.
+pub(super) fn create(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "application_id", APPLICATION)?;
+    migrate(db, 0)
+}
+
+fn migrate(db: &Connection, from: usize) -> rusqlite::Result<()> {
+    for step in MIGRATIONS.iter().skip(from) {
+        db.execute_batch(step)?;
+    }
+    db.pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+}
+
+/// Finds out whether a file is a store of ours, and brings an older one up to this version.
+///
+/// # Errors
+/// If it is something else, of a newer version, or has tables that it should not have: what a trigger in it would do
+/// is nothing that anybody here wrote.
+pub(super) fn check(db: &mut Connection) -> Result<(), StoreError> {
+    let number = |db: &Connection, name: &str| {
+        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(StoreError::from)
+    };
+    if number(db, "application_id")? != APPLICATION {
+        return Err(bad("it", "is not a store of this program"));
+    }
+    let latest = MIGRATIONS.len();
+    let version = |db: &Connection| {
+        let found = number(db, "user_version")?;
+        match usize::try_from(found) {
+            Ok(found @ 1..) if found <= latest => Ok(found),
+            Ok(0) | Err(_) => Err(bad("its version", format!("{found} was never written"))),
+            Ok(_) => {
+                Err(bad("its version", format!("{found} is newer than {latest}, which this program knows")))
+            }
+        }
+    };
+    let mut found = version(db)?;
+    if found < latest {
+        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have been faster.
+        found = version(&transaction)?;
+        migrate(&transaction, found)?;
+        transaction.commit()?;
+    }
+    let expected = Connection::open_in_memory()?;
+    create(&expected)?;
+    if tables(db)? != tables(&expected)? {
+        return Err(bad("its tables", "are not those that this program makes"));
+    }
+    Ok(())
+}
+
+/// Every table, index, trigger and view, with the words that made it.
+fn tables(db: &Connection) -> rusqlite::Result<Vec<(String, String, Option<String>)>> {
+    let mut read = db.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name")?;
+    read.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+/// Reads the pages of a small file once; of a large one only `whole` does, for it takes its time.
+///
+/// # Errors
+/// If a page is not what it should be.
+pub(super) fn check_pages(db: &Connection, whole: bool) -> Result<(), StoreError> {
+    let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let check = match whole {
+        true => "integrity_check",
+        false if pages <= FEW_PAGES => "quick_check",
+        false => return Ok(()),
+    };
+    let said: String = db.query_row(&format!("PRAGMA {check}(1)"), [], |row| row.get(0))?;
+    if said != "ok" {
+        return Err(bad("its pages", format!("do not fit together: {said}")));
+    }
+    let orphan = db.prepare("PRAGMA foreign_key_check")?.exists([])?;
+    if orphan { Err(bad("its rows", "refer to others that are not there")) } else { Ok(()) }
+}
