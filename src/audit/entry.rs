@@ -101,6 +101,9 @@ pub enum Entry {
         grant: RequestId,
         /// By whom: a person, or `trust` where a new version ended it.
         by: String,
+        /// Why, in their words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<String>,
     },
     /// A version of trust came into force here.
     Trust {
