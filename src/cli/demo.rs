@@ -29,7 +29,7 @@ use crate::response::{Response, armored};
 use crate::sign;
 use crate::statement::Decision;
 use crate::text::Text;
-use crate::trust::quorum;
+use crate::trust::quorum::{self, Circumstances};
 use crate::trust::versions::write_pin;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
@@ -276,7 +276,7 @@ impl Story {
             approval.answer().serial(),
             approval.answer().tier()
         ));
-        quorum::decide(&self.trust, &challenge, vec![approval], UnixTime::now())?;
+        quorum::decide(&self.trust, &challenge, vec![approval], Circumstances::default(), UnixTime::now())?;
         self.tell("\nOnly now the command runs:\n");
         let [program, rest @ ..] = self.deploy;
         let output = Command::new(program).args(rest).current_dir(&self.place).stdin(Stdio::null()).output();

@@ -287,10 +287,12 @@ impl From<NotAdmitted> for Failure {
 impl From<NotMet> for Failure {
     fn from(error: NotMet) -> Self {
         let code = match error {
+            NotMet::Debt { request, .. } => return NotAdmitted::Debt { request }.into(),
             NotMet::Expired { .. } => "expired",
+            NotMet::Never { .. } | NotMet::Open { .. } => "quorum",
             NotMet::NotAdmitted(error) => return error.into(),
-            NotMet::Open { .. } => "quorum",
             NotMet::OtherTrust { .. } => "trust-version",
+            NotMet::TrustExpired { .. } => "trust-expired",
         };
         Self::failed(code, error.to_string()).hint("ask again")
     }
@@ -337,6 +339,13 @@ fn hint(rejection: &Rejection) -> Option<&'static str> {
         R::CreationTime { .. } => "set the clock of the machine that signed",
         R::Expired { .. } => "ask again",
         R::NotYetValid { .. } => "set this machine's clock",
+        R::NotAdmitted(NotAdmitted::Debt { .. }) => {
+            "ask two others to countersign it: `touchgate request touchgate.countersign RESOURCE --with action=… --with request=…`"
+        }
+        R::NotAdmitted(NotAdmitted::NoDebt { .. }) => {
+            "name the break-glass request and what it did: --with request=… --with action=…"
+        }
+        R::NotAdmitted(NotAdmitted::NoReason) => "say why with --reason",
         R::NotAdmitted(NotAdmitted::NoRule { .. }) => "add a rule to policy.toml, or check the spelling",
         R::NotAdmitted(NotAdmitted::NotPinned { .. }) => "give it by digest: --with NAME=sha256:…",
         R::NotAdmitted(NotAdmitted::UnknownRequester { .. }) => {

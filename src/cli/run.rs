@@ -26,7 +26,7 @@ use crate::request::{Parameters, command_value};
 use crate::statement::Decision;
 use crate::text::Text;
 use crate::trust::policy::Rule;
-use crate::trust::quorum::{self, QuorumMet};
+use crate::trust::quorum::{self, Circumstances, QuorumMet};
 use crate::unix_time::UnixTime;
 use crate::verify::{self, Verified};
 
@@ -186,7 +186,8 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     if let Some(counted) = approval.answer().counter() {
         say(&format!("counter: {}\n", counter::text(counted, approval.answer().signed_at())));
     }
-    let met = quorum::decide(&chosen.trust, &challenge, vec![approval], UnixTime::now())?;
+    let met =
+        quorum::decide(&chosen.trust, &challenge, vec![approval], Circumstances::default(), UnixTime::now())?;
     if commit::checked_out(&arguments.command) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));

@@ -7,7 +7,7 @@ use crate::digest::Sha256Digest;
 use crate::evidence::{Answered, Decided, Evidence, EvidenceError};
 use crate::trust::Trust;
 use crate::trust::manifest;
-use crate::trust::quorum::{self, QuorumMet};
+use crate::trust::quorum::{self, Circumstances, QuorumMet};
 use crate::unix_time::UnixTime;
 use crate::verify::{
     self, Answer, Approval, CLOCK_SKEW, CounterError, OpenRequests, Presented, Refusal, Rejection, Tier,
@@ -116,8 +116,14 @@ pub fn judge(evidence: &Evidence, against: &Against, now: UnixTime) -> Result<Ve
             if let Some(refusal) = answers.refusals.first() {
                 return Err(EvidenceError::Refused { person: refusal.answer().person().to_owned() });
             }
-            let met = quorum::decide(&trust, &evidence.challenge, answers.approvals, decided.at)
-                .map_err(EvidenceError::NotMet)?;
+            let met = quorum::decide(
+                &trust,
+                &evidence.challenge,
+                answers.approvals,
+                Circumstances::default(),
+                decided.at,
+            )
+            .map_err(EvidenceError::NotMet)?;
             weakest(&met)
         }
         Outcome::Refused => {

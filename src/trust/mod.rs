@@ -7,6 +7,8 @@
 //! └── tokens/12345678.asc · 12345678.attestation.pem
 //! ```
 
+mod assignment;
+pub mod debt;
 pub mod diff;
 mod keys;
 pub mod manifest;
@@ -24,17 +26,19 @@ use std::path::{Path, PathBuf};
 
 use crate::audit::{LogKey, Witnesses};
 use crate::card::attestation::Anchor;
-use crate::challenge::{Audience, TrustVersion};
+use crate::challenge::{Audience, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::grant::GrantKeys;
-use crate::request::{NameError, Request, Resource};
+use crate::request::{Mode, NameError, Request, Resource};
 use crate::unix_time::UnixTime;
 
+use debt::{check_debts, countersigned, is_countersign};
 pub use diff::{Diff, diff};
 use keys::KeyError;
 use manifest::Proved;
 use place::Place;
 use policy::{Policy, PolicyError, Rule};
+use quorum::Askers;
 use roster::{Person, Roster, RosterError};
 
 /// The most bytes in one file of trust: a certificate with many user ids and third-party signatures.
@@ -168,6 +172,21 @@ fn placed(place: &Place, note: Option<&str>, error: &TrustError) -> String {
 /// Why a request cannot be asked under this trust.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
+    /// Somebody broke the glass over this resource, and nobody has countersigned it yet.
+    #[error("it waits for two others to countersign the break-glass request {request}")]
+    Debt {
+        /// The oldest of them.
+        request: RequestId,
+    },
+    /// A countersignature of nothing that is open here.
+    #[error("{} is no break-glass request on this resource that waits to be countersigned", request.as_deref().unwrap_or("what it names"))]
+    NoDebt {
+        /// What it names, if it names a request and an action at all.
+        request: Option<String>,
+    },
+    /// Break-glass without a reason.
+    #[error("a break-glass request must say why")]
+    NoReason,
     /// No rule covers it.
     #[error("no rule covers {action} on {resource}")]
     NoRule {
@@ -272,15 +291,25 @@ impl Trust {
         Ok(Self { version, audience, valid_until, roster, log_key, witnesses, grant_keys, issuers, policy })
     }
 
-    /// The rule for a request, if it may be asked at all.
+    /// The rule for a request, if it may be asked at all. Whether a debt on its resource stands in its way is for
+    /// [`Trust::admit_beside`] to say.
     ///
     /// # Errors
-    /// [`NotAdmitted`], with the first reason.
+    /// [`NotAdmitted`], with the first reason; never [`NotAdmitted::Debt`].
     pub fn admit(&self, request: &Request) -> Result<&Rule, NotAdmitted> {
-        let rule = self.policy.rule(request).ok_or_else(|| NotAdmitted::NoRule {
+        let rule = if is_countersign(request) {
+            let (_, action) = countersigned(request).ok_or(NotAdmitted::NoDebt { request: None })?;
+            self.policy.countersign_rule(request, &action)
+        } else {
+            self.policy.rule(request)
+        };
+        let rule = rule.ok_or_else(|| NotAdmitted::NoRule {
             action: request.action.to_string(),
             resource: request.resource.to_string(),
         })?;
+        if request.mode == Mode::BreakGlass && request.reason.is_none() {
+            return Err(NotAdmitted::NoReason);
+        }
         let loose = |name: &&crate::request::ParameterName| {
             !request.parameters.get(*name).is_some_and(crate::request::is_immutable)
         };
@@ -290,6 +319,16 @@ impl Trust {
         if self.requester(request).is_none() && !rule.unattended {
             return Err(NotAdmitted::UnknownRequester { requester: request.requester.to_string() });
         }
+        Ok(rule)
+    }
+
+    /// The same while the `open` debts lie on its resource.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`], with the first reason.
+    pub fn admit_beside(&self, request: &Request, open: &[RequestId]) -> Result<&Rule, NotAdmitted> {
+        let rule = self.admit(request)?;
+        check_debts(request, open)?;
         Ok(rule)
     }
 
@@ -314,6 +353,12 @@ impl Trust {
     /// The person who asks, if somebody's record names them.
     pub fn requester(&self, request: &Request) -> Option<&Person> {
         self.roster.by_identity(&request.requester)
+    }
+
+    /// Everybody on record who asks: the requester, and whoever the workload belongs to that asks for them.
+    pub fn askers(&self, request: &Request) -> Askers<'_> {
+        let via = request.via.as_ref().and_then(|via| self.roster.by_identity(via));
+        Askers { requester: self.requester(request), via }
     }
 }
 

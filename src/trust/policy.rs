@@ -15,7 +15,7 @@
 //! grant    = { lasts = "15m", uses = 1 }     # and narrow = true: for a part of the resource too
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,14 +27,22 @@ use crate::verify::Tier;
 
 /// The action that changes trust itself.
 pub const UPDATE_ACTION: &str = "touchgate.trust.update";
+/// The action that settles the debt of a break-glass request.
+pub const COUNTERSIGN_ACTION: &str = "touchgate.countersign";
 /// Actions below this name belong to Touchgate; only rules that spell them out match.
-const RESERVED: &str = "touchgate.";
+pub(crate) const RESERVED: &str = "touchgate.";
+/// How many people it takes to settle a debt.
+pub const COUNTERSIGNERS: u32 = 2;
+/// How long countersigners are waited for, where no rule says so: the work that the debt holds up waits as long.
+const COUNTERSIGN_WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// How long a verifier waits for an answer if the rule does not say.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// The longest that it may wait: signers of a trust update in several time zones and a holiday.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The most approvals that one slot may ask for.
 const MAX_COUNT: u32 = 100;
+/// The most rules: each is held against every other once, at load.
+const MAX_RULES: usize = 4096;
 
 /// policy.toml as it is written.
 #[derive(Deserialize)]
@@ -101,6 +109,8 @@ fn one() -> u32 {
 /// Who may fill a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Approvers {
+    /// Anybody in any of these groups but the requester: who settles a debt.
+    AnyOf(BTreeSet<String>),
     /// Anybody in this group but the requester.
     Group(String),
     /// The requester, and nobody else: step-up proper.
@@ -110,6 +120,9 @@ pub enum Approvers {
 impl fmt::Display for Approvers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AnyOf(groups) => {
+                f.write_str(&groups.iter().map(String::as_str).collect::<Vec<_>>().join(" or "))
+            }
             Self::Group(group) => f.write_str(group),
             Self::Requester => f.write_str("@requester"),
         }
@@ -179,9 +192,25 @@ pub enum PolicyError {
         /// What it takes.
         expected: &'static str,
     },
+    /// A rule for settling debts that takes less than two people.
+    #[error(
+        "the rule for {COUNTERSIGN_ACTION} on {resource} needs {found} approval(s); two people at least settle a debt"
+    )]
+    FewCountersigners {
+        /// Its resource.
+        resource: String,
+        /// How many slots it has that others than the requester fill.
+        found: u32,
+    },
     /// Nobody could ever change these rules.
     #[error("no rule for {UPDATE_ACTION}; without one nobody could ever change this trust")]
     NoUpdateRule,
+    /// More rules than are looked at.
+    #[error("{found} rules, {MAX_RULES} are allowed")]
+    TooManyRules {
+        /// How many there are.
+        found: usize,
+    },
     /// Versions count from 1.
     #[error("version is 0; versions count from 1")]
     VersionZero,
@@ -203,12 +232,17 @@ impl PolicyError {
 #[derive(Debug)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
+    /// Who settles a debt where no rule says so, by whose approval the request took, or an ordinary one would have.
+    countersign: BTreeMap<(BTreeSet<String>, Tier), Rule>,
 }
 
 impl Policy {
     pub(crate) fn new(file: File) -> Result<Self, PolicyError> {
         if file.version == 0 {
             return Err(PolicyError::VersionZero);
+        }
+        if file.rule.len() > MAX_RULES {
+            return Err(PolicyError::TooManyRules { found: file.rule.len() });
         }
         let rules = file.rule.into_iter().map(Rule::new).collect::<Result<Vec<_>, _>>()?;
         for (at, second) in rules.iter().enumerate() {
@@ -219,7 +253,25 @@ impl Policy {
         if !rules.iter().any(|rule| rule.action.to_string() == UPDATE_ACTION && rule.mode == Mode::Ordinary) {
             return Err(PolicyError::NoUpdateRule);
         }
-        Ok(Self { rules })
+        for rule in rules.iter().filter(|rule| rule.action.to_string() == COUNTERSIGN_ACTION) {
+            let others = rule.need.iter().filter(|need| need.from != Approvers::Requester);
+            let found = others.map(|need| need.count).sum();
+            if found < COUNTERSIGNERS {
+                return Err(PolicyError::FewCountersigners { resource: rule.resource.to_string(), found });
+            }
+        }
+        let countersign = countersign_rules(&rules);
+        Ok(Self { rules, countersign })
+    }
+
+    /// The rule by which the debt of a break-glass request for `action` is settled: one that spells it out, or two of
+    /// those who could have approved it, by the break-glass rule or the ordinary one.
+    pub(crate) fn countersign_rule(&self, request: &Request, action: &Action) -> Option<&Rule> {
+        let of = |mode| self.rule(&Request { action: action.clone(), mode, ..request.clone() });
+        self.rule(request).or_else(|| {
+            let (ordinary, glass) = (of(Mode::Ordinary), of(Mode::BreakGlass));
+            self.countersign.get(&who_settles(ordinary.into_iter().chain(glass))?)
+        })
     }
 
     /// All of them, in the order of policy.toml.
@@ -245,7 +297,67 @@ impl Policy {
     }
 }
 
+/// A rule for every pair of rules of which one could be the ordinary one and the other that for emergencies.
+fn countersign_rules(rules: &[Rule]) -> BTreeMap<(BTreeSet<String>, Tier), Rule> {
+    let mut found = BTreeMap::new();
+    let mut add = |of: &[&Rule]| {
+        if let Some((groups, tier)) = who_settles(of.iter().copied()) {
+            found.entry((groups.clone(), tier)).or_insert_with(|| Rule::countersign(groups, tier));
+        }
+    };
+    let of_mode = |mode| rules.iter().filter(move |rule| rule.mode == mode);
+    // Once there is break-glass at all: its rule may be gone when its debt is settled.
+    for glass in of_mode(Mode::BreakGlass) {
+        add(&[glass]);
+        for ordinary in of_mode(Mode::Ordinary) {
+            add(&[ordinary]);
+            if ordinary.action.overlaps(&glass.action) && ordinary.resource.overlaps(&glass.resource) {
+                add(&[ordinary, glass]);
+            }
+        }
+    }
+    found
+}
+
+/// The groups that these rules name, and the stricter of their tiers.
+fn who_settles<'a>(rules: impl Iterator<Item = &'a Rule>) -> Option<(BTreeSet<String>, Tier)> {
+    let mut rules = rules.peekable();
+    let mut tier = rules.peek()?.tier;
+    let mut groups = BTreeSet::new();
+    for rule in rules {
+        tier = tier.max(rule.tier);
+        groups.extend(rule.need.iter().flat_map(|need| need.from.groups().map(str::to_owned)));
+    }
+    Some((groups, tier))
+}
+
+impl Approvers {
+    /// The groups that it names.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let (one, several) = match self {
+            Self::AnyOf(groups) => (None, Some(groups)),
+            Self::Group(group) => (Some(group), None),
+            Self::Requester => (None, None),
+        };
+        one.into_iter().chain(several.into_iter().flatten()).map(String::as_str)
+    }
+}
+
 impl Rule {
+    fn countersign(groups: BTreeSet<String>, tier: Tier) -> Self {
+        Self {
+            need: vec![Need { from: Approvers::AnyOf(groups), count: COUNTERSIGNERS }],
+            tier,
+            pinned: Vec::new(),
+            answer_within: COUNTERSIGN_WITHIN,
+            grant: GrantTerms { lasts: ANSWER_WITHIN, uses: 1, narrow: false },
+            unattended: false,
+            action: Pattern::literal(COUNTERSIGN_ACTION),
+            resource: Pattern { segments: Vec::new(), open: true },
+            mode: Mode::Ordinary,
+        }
+    }
+
     fn new(file: RuleFile) -> Result<Self, PolicyError> {
         let rule = format!("{} on {}", file.action, file.resource);
         let bad = |key, found: &str, expected| PolicyError::BadValue {
@@ -327,8 +439,8 @@ impl Rule {
     /// What it needs, in words: `2 of release and 1 of security`.
     pub fn needs(&self) -> String {
         let need = |need: &Need| match &need.from {
-            Approvers::Group(group) => format!("{} of {group}", need.count),
             Approvers::Requester => "the requester".to_owned(),
+            groups => format!("{} of {groups}", need.count),
         };
         self.need.iter().map(need).collect::<Vec<_>>().join(" and ")
     }
@@ -379,9 +491,13 @@ impl Pattern {
         Some(Self { segments: text.split('/').map(segment).collect::<Option<_>>()?, open })
     }
 
+    /// Exactly this path.
+    fn literal(path: &str) -> Self {
+        Self { segments: path.split('/').map(|segment| Some(segment.to_owned())).collect(), open: false }
+    }
+
     fn matches(&self, path: &str) -> bool {
-        let path: Vec<Option<String>> = path.split('/').map(|segment| Some(segment.to_owned())).collect();
-        Self { segments: path, open: false }.within(self)
+        Self::literal(path).within(self)
     }
 
     fn matches_action(&self, action: &Action) -> bool {

@@ -256,6 +256,11 @@ impl Roster {
         &self.people
     }
 
+    /// Everybody in a group, by name.
+    pub fn members<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Person> + use<'a> {
+        self.people.iter().filter(move |person| person.groups.iter().any(|own| own == group))
+    }
+
     /// Who holds the key with this fingerprint, and on which token.
     pub fn holder(&self, key: &Fingerprint) -> Option<(&Person, &Token)> {
         let (person, token) = self.keys.get(key)?;

@@ -120,7 +120,7 @@ impl SigningKey {
 
     /// The point or the modulus: the lengths alone keep the kinds apart. A modulus is one key
     /// under any exponent, for who can factor it holds them all.
-    fn material(&self) -> &[u8] {
+    pub(crate) fn material(&self) -> &[u8] {
         match self.key.mpis() {
             mpi::PublicKey::EdDSA { q, .. } => q.value().get(1..).unwrap_or_default(),
             mpi::PublicKey::Ed25519 { a } => a,

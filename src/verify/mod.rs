@@ -459,11 +459,11 @@ fn check_creation_time(challenge: &Challenge, created: UnixTime, now: UnixTime) 
 
 /// Somebody decides who could fill a slot of the rule; the requester only one that says so.
 fn check_person(trust: &Trust, rule: &Rule, challenge: &Challenge, person: &Person) -> Result<(), Rejection> {
-    let requester = trust.requester(&challenge.request);
-    if rule.need.iter().any(|need| may_fill(need, person, requester)) {
+    let askers = trust.askers(&challenge.request);
+    if rule.need.iter().any(|need| may_fill(need, person, askers)) {
         return Ok(());
     }
-    let own = requester.is_some_and(|requester| requester.name == person.name);
+    let own = askers.includes(person);
     let step_up = rule.need.iter().all(|need| need.from == Approvers::Requester);
     let reason = match (own, step_up) {
         (true, _) => "they asked for it themselves",

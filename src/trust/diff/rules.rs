@@ -200,8 +200,8 @@ fn counts_for(rule: &Rule, person: &Person) -> bool {
     let strong = person.tokens.iter().any(|token| tier(token).0 >= rule.tier);
     strong
         && rule.need.iter().any(|need| match &need.from {
-            Approvers::Group(group) => person.groups.contains(group),
             Approvers::Requester => true,
+            groups => groups.groups().any(|group| person.groups.iter().any(|own| own == group)),
         })
 }
 

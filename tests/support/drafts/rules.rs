@@ -8,6 +8,15 @@ pub(crate) fn people_and_rules() -> Vec<Draft> {
     let to = |draft: Draft, resource: &'static str| draft.line("resource: payments/prod", resource);
     let from = |draft: Draft, requester: &'static str| draft.line("requester: github:alice", requester);
     let login = |draft: Draft| draft.line("action: deploy", "action: login\n");
+    let countersign = |draft: Draft| {
+        draft
+            .line("action: deploy", "action: touchgate.countersign\n")
+            .line("param.command: ./deploy.sh --region eu", "param.action: deploy\n")
+            .line(
+                "param.commit: git:4f2c9d0e6b1a8c7f3e5d2b4a9c8e7f6d5b4a3c2e",
+                "param.request: 01KA8Y3V0GQ4M7ZT6XWB1HJ5C8\n",
+            )
+    };
     vec![
         draft("no-rule-action", "No rule for the action.", section, "no-rule")
             .line("action: deploy", "action: unlock\n"),
@@ -37,6 +46,27 @@ pub(crate) fn people_and_rules() -> Vec<Draft> {
         draft("break-glass-other-group", "Release engineers may not.", section, "not-allowed")
             .by("carol")
             .line("reason: Release 2.4.1", "reason: fire\nmode: break-glass\n"),
+        draft("no-reason", "An emergency rule is for those who say why.", section, "no-reason")
+            .line("reason: Release 2.4.1", "mode: break-glass\n"),
+        countersign(draft(
+            "countersign",
+            "A debt is settled by those who could have approved, by either rule: release or security.",
+            section,
+            "approved carol declared",
+        ))
+        .by("carol"),
+        countersign(draft("countersign-other-group", "By nobody else.", section, "not-allowed")).by("quinn"),
+        countersign(draft("no-debt", "A countersignature that names no request.", section, "no-debt"))
+            .line("param.request: 01KA8Y3V0GQ4M7ZT6XWB1HJ5C8", ""),
+        countersign(draft(
+            "no-debt-reserved",
+            "No break-glass rule covers what belongs to Touchgate, so there is nothing to settle.",
+            section,
+            "no-debt",
+        ))
+        .line("param.action: deploy", "param.action: touchgate.trust.update\n"),
+        countersign(draft("no-rule-countersign", "No rule covers what was done.", section, "no-rule"))
+            .line("param.action: deploy", "param.action: unlock\n"),
         draft("not-pinned-missing", "The rule pins `commit`, the request has none.", section, "not-pinned")
             .line("param.commit: git:4f2c9d0e6b1a8c7f3e5d2b4a9c8e7f6d5b4a3c2e", ""),
         draft("not-pinned-branch", "A branch moves.", section, "not-pinned")
