@@ -12,7 +12,7 @@ use crate::trust::Files;
 use crate::trust::TrustError;
 use crate::trust::keys::KeyError;
 use crate::trust::meant::meant;
-use crate::trust::policy::{PolicyError, UPDATE_ACTION};
+use crate::trust::policy::{COUNTERSIGN_ACTION, PolicyError, UPDATE_ACTION};
 use crate::trust::roster::RosterError;
 
 /// A place in a file of trust.
@@ -179,12 +179,17 @@ fn in_policy(error: &PolicyError, files: &Files) -> (Option<Place>, Option<Strin
                 index.and_then(|index| source.in_rule(index, below, found).or_else(|| source.rule(index)));
             (place, did_you_mean(key, found))
         }
+        PolicyError::FewCountersigners { resource, .. } => {
+            let index = named(&format!("{COUNTERSIGN_ACTION} on {resource}"), 0);
+            (index.and_then(|index| source.rule(index)), None)
+        }
         PolicyError::NoUpdateRule => {
             let actions: Vec<&str> = source.names().map(|(action, _)| action).collect();
             let near = actions.iter().position(|action| meant(action, [UPDATE_ACTION]).is_some());
             let place = near.and_then(|index| source.in_rule(index, "action", actions.get(index)?));
             (place, Some(format!("did you mean {UPDATE_ACTION:?}?")))
         }
+        PolicyError::TooManyRules { .. } => (None, None),
         PolicyError::VersionZero => (source.key("version"), None),
     }
 }

@@ -222,7 +222,9 @@ impl PolicyError {
         match self {
             Self::Ambiguous { .. } => "ambiguous-rules",
             Self::BadValue { .. } => "bad-value",
+            Self::FewCountersigners { .. } => "few-countersigners",
             Self::NoUpdateRule => "no-update-rule",
+            Self::TooManyRules { .. } => "too-many-rules",
             Self::VersionZero => "version-zero",
         }
     }
