@@ -26,6 +26,10 @@ pub mod evidence;
 
 pub mod audit;
 
+pub mod ceremony;
+
+pub mod verifier;
+
 // How people and tokens come into trust.
 pub mod enrolment;
 

@@ -1,0 +1,416 @@
+//! The verifier: store, trust and keys around the ceremony. `run` and the service make the same calls.
+
+use crate::audit::Receipt;
+use crate::audit::entry::{Entry, Outcome};
+use crate::ceremony::{self, BadRecord, Ceremony, Context, Event, Said, Step};
+use crate::challenge::{Challenge, Randomness, RequestId, Terms, TooLarge, TrustVersion};
+use crate::evidence::{Evidence, EvidenceError};
+use crate::grant::{Grant, GrantSigner, OpenError};
+use crate::request::{Identity, Request};
+use crate::response::Response;
+use crate::store::{CommitError, Op, RequestRecord, Store, StoreError, Unusable};
+use crate::trust::debt::Debt;
+use crate::trust::manifest::Manifest;
+use crate::trust::quorum::NotMet;
+use crate::trust::{Files, NotAdmitted, Trust};
+use crate::unix_time::UnixTime;
+use crate::verify::{Answer, Presented, Rejection};
+
+/// How often a step is made anew because somebody else was faster: each time another step on the same request was
+/// written, and a request takes few.
+const MAX_OVERTAKEN: usize = 64;
+/// How often a request is named anew because its short code was taken.
+const MAX_NAMES: usize = 16;
+
+/// Somebody who decides: a store, the trust in force and the key that signs grants.
+pub struct Verifier<'a> {
+    store: &'a dyn Store,
+    trust: Trust,
+    files: Files,
+    manifest: Manifest,
+    signer: GrantSigner,
+}
+
+/// What came of an answer.
+#[derive(Debug)]
+pub enum Answered {
+    /// It was the last one needed.
+    Approved(Box<Granted>),
+    /// The request had ended before.
+    Late(Outcome),
+    /// It does not count.
+    Rejected(Rejection),
+    /// It says no, and that ends the request or its unused grant.
+    Refused(Box<Answer>),
+    /// It counts; more are needed.
+    Waiting {
+        /// The approval.
+        answer: Box<Answer>,
+        /// What is missing.
+        open: NotMet,
+    },
+}
+
+/// A decision, recorded, and what it gives.
+#[derive(Debug)]
+pub struct Granted {
+    /// What may be done.
+    pub grant: Grant,
+    /// What shows the decision years later, with the log's proof.
+    pub evidence: Evidence,
+    /// That it stands in the log.
+    pub receipt: Receipt,
+}
+
+/// Why the verifier could not do what it was asked. Nothing was granted.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifierError {
+    /// The record of a request is not what was written.
+    #[error(transparent)]
+    BadRecord(#[from] BadRecord),
+    /// Others changed the same each time.
+    #[error("others changed the same thing each time")]
+    Busy,
+    /// The store holds a newer version of trust, or another of the same number.
+    #[error("trust {offered} does not follow {known}, which was in force here")]
+    Trust {
+        /// What the store knows.
+        known: TrustVersion,
+        /// What was to come into force.
+        offered: TrustVersion,
+    },
+    /// What was decided on cannot be shown, so it is not decided.
+    #[error(transparent)]
+    NoEvidence(#[from] EvidenceError),
+    /// The grant did not open.
+    #[error(transparent)]
+    NotOpened(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No such request.
+    #[error("no request {0} is known here")]
+    Unknown(RequestId),
+}
+
+/// Why a request was not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum NotIssued {
+    /// Trust does not allow it.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// Too much text.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The trust in force is past its date.
+    #[error("trust was valid until {valid_until}; it is {now}")]
+    TrustExpired {
+        /// The verifier's clock.
+        now: UnixTime,
+        /// From policy.toml.
+        valid_until: UnixTime,
+    },
+    /// The verifier could not.
+    #[error(transparent)]
+    Verifier(#[from] VerifierError),
+}
+
+impl From<StoreError> for NotIssued {
+    fn from(error: StoreError) -> Self {
+        Self::Verifier(error.into())
+    }
+}
+
+impl<'a> Verifier<'a> {
+    /// Puts `trust` into force, and everything that follows from it: a version that is new here ends every undecided
+    /// request and every unused grant that it would not give.
+    ///
+    /// `files` are those that `trust` was made of.
+    ///
+    /// # Errors
+    /// [`VerifierError::Trust`] if the store knows a later version, or another of the same number.
+    pub fn new(
+        store: &'a dyn Store,
+        trust: Trust,
+        files: Files,
+        signer: GrantSigner,
+        now: UnixTime,
+    ) -> Result<Self, VerifierError> {
+        let manifest = Manifest::new(&files);
+        let verifier = Self { store, trust, files, manifest, signer };
+        verifier.adopt(now)?;
+        Ok(verifier)
+    }
+
+    /// The trust in force.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    fn adopt(&self, now: UnixTime) -> Result<(), VerifierError> {
+        let offered = self.trust.version;
+        for _ in 0..MAX_OVERTAKEN {
+            let known = self.store.trust()?;
+            match known {
+                Some(known) if known == offered => return self.end_what_trust_ends(known, now),
+                Some(known) if known.number >= offered.number => {
+                    return Err(VerifierError::Trust { known, offered });
+                }
+                _ => {}
+            }
+            let change = [
+                Op::Trust { version: offered, before: known, files: self.files.clone() },
+                Op::Log(Entry::Trust { at: now, version: offered }),
+            ];
+            match self.store.commit(&change) {
+                Ok(_) | Err(CommitError::Overtaken) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(VerifierError::Busy)
+    }
+
+    /// What was asked or granted under versions before this one. Done at each start, so that it is done even if the
+    /// one who put the version into force was stopped in between.
+    fn end_what_trust_ends(&self, current: TrustVersion, now: UnixTime) -> Result<(), VerifierError> {
+        let open = self.store.open_requests()?;
+        let granted = self.store.live_grants(now)?.into_iter().map(|grant| grant.request);
+        for request in open.into_iter().chain(granted) {
+            let Some(record) = self.store.request(&request)? else { continue };
+            if record.challenge.trust == current {
+                continue;
+            }
+            let Some(files) = self.store.trust_files(&record.challenge.trust)? else {
+                return Err(VerifierError::Unknown(request));
+            };
+            // Its answers were given under the trust of then, and are judged by it.
+            let reason = |error: &dyn ToString| StoreError {
+                what: format!("trust {}", record.challenge.trust),
+                reason: error.to_string(),
+            };
+            let then = Trust::from_files(&files).map_err(|error| reason(&error))?;
+            let under = Under { trust: &then, files: &files, manifest: &Manifest::new(&files) };
+            self.step(under, &request, &Event::NewTrust(&self.trust), now)?;
+        }
+        Ok(())
+    }
+
+    /// Issues a challenge for a request that this trust admits, and records it.
+    ///
+    /// # Errors
+    /// Any [`NotIssued`].
+    pub fn issue(
+        &self,
+        request: &Request,
+        now: UnixTime,
+        mut randomness: impl FnMut() -> Randomness,
+    ) -> Result<Challenge, NotIssued> {
+        let trust = &self.trust;
+        if now >= trust.valid_until {
+            return Err(NotIssued::TrustExpired { now, valid_until: trust.valid_until });
+        }
+        let rule = trust.admit(request)?;
+        for _ in 0..MAX_NAMES {
+            let terms = Terms {
+                audience: trust.audience.clone(),
+                trust: trust.version,
+                answer_within: rule.answer_within,
+            };
+            let challenge = Challenge::issue(request.clone(), terms, now, randomness())?;
+            let debts = self.store.debts(&request.resource)?;
+            match self.store.commit(&ceremony::open(&challenge, trust, &debts)?) {
+                Ok(_) => return Ok(challenge),
+                // The name, or its short code, is taken.
+                Err(CommitError::Overtaken) => {}
+                Err(error) => return Err(failed(error).into()),
+            }
+        }
+        Err(VerifierError::Busy.into())
+    }
+
+    /// Judges an answer, records it, and decides.
+    ///
+    /// `counter` is what `presented` was read from, as it is kept: PEM.
+    ///
+    /// # Errors
+    /// Any [`VerifierError`]; then nothing was granted, and the answer may be handed in again.
+    pub fn answer(
+        &self,
+        response: &Response,
+        presented: Option<&Presented>,
+        counter: Option<&str>,
+        now: UnixTime,
+    ) -> Result<Answered, VerifierError> {
+        let request = match crate::statement::Statement::parse(&response.statement) {
+            Ok(statement) => statement.challenge.id,
+            Err(error) => return Ok(Answered::Rejected(error.into())),
+        };
+        if self.store.request(&request)?.is_none() {
+            let request = request.to_string();
+            return Ok(Answered::Rejected(Rejection::UnknownRequest { request }));
+        }
+        let event = Event::Answer { response, presented, counter };
+        let (said, granted) = self.step(self.under(), &request, &event, now)?;
+        Ok(match (said, granted) {
+            (_, Some(granted)) => Answered::Approved(Box::new(granted)),
+            (Said::Rejected(rejection), None) => Answered::Rejected(rejection),
+            (Said::Refused(answer), None) => Answered::Refused(answer),
+            (Said::Waiting { answer, open }, None) => Answered::Waiting { answer, open },
+            (Said::Late(outcome) | Said::Ended(outcome), None) => Answered::Late(outcome),
+            (Said::NoEvidence(error), None) => return Err(error.into()),
+            (Said::Approved { .. } | Said::Nothing, None) => return Err(VerifierError::Busy),
+        })
+    }
+
+    /// Looks at a request once more: ends it if its time is over, decides it if what stood in its way has gone.
+    ///
+    /// # Errors
+    /// Any [`VerifierError`].
+    pub fn look(&self, request: &RequestId, now: UnixTime) -> Result<Option<Granted>, VerifierError> {
+        Ok(self.step(self.under(), request, &Event::Clock, now)?.1)
+    }
+
+    /// Takes a request back.
+    ///
+    /// # Errors
+    /// Any [`VerifierError`].
+    pub fn withdraw(&self, request: &RequestId, by: &Identity, now: UnixTime) -> Result<Said, VerifierError> {
+        Ok(self.step(self.under(), request, &Event::Withdraw { by }, now)?.0)
+    }
+
+    /// A request as it stands, its answers judged again.
+    ///
+    /// # Errors
+    /// Any [`VerifierError`].
+    pub fn ceremony(&self, request: &RequestId) -> Result<(Ceremony, RequestRecord), VerifierError> {
+        let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
+        Ok((Ceremony::resume(&record, &self.trust)?, record))
+    }
+
+    /// Uses a grant once more, and records it.
+    ///
+    /// # Errors
+    /// [`CommitError::Grant`] if it does not allow it.
+    pub fn use_grant(&self, request: &RequestId, now: UnixTime) -> Result<u32, CommitError> {
+        for _ in 0..MAX_OVERTAKEN {
+            let Some(grant) = self.store.grant(request)? else {
+                return Err(CommitError::Grant(Unusable::Unknown));
+            };
+            let count = grant.used.saturating_add(1);
+            let entry = Entry::Used { at: now, grant: *request, count };
+            match self.store.commit(&[Op::Use { grant: *request, count, at: now }, Op::Log(entry)]) {
+                Ok(_) => return Ok(count),
+                Err(CommitError::Overtaken) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CommitError::Overtaken)
+    }
+
+    /// Revokes a grant, used or not.
+    ///
+    /// # Errors
+    /// [`CommitError::Grant`] if there is nothing to revoke.
+    pub fn revoke_grant(
+        &self,
+        request: &RequestId,
+        by: &str,
+        because: Option<&str>,
+        now: UnixTime,
+    ) -> Result<(), CommitError> {
+        for _ in 0..MAX_OVERTAKEN {
+            let Some(grant) = self.store.grant(request)? else {
+                return Err(CommitError::Grant(Unusable::Unknown));
+            };
+            let (by, because) = (by.to_owned(), because.map(str::to_owned));
+            let entry = Entry::Revoked { at: now, grant: *request, by, because };
+            let revoke = Op::Revoke { grant: *request, used: grant.used, at: now };
+            match self.store.commit(&[revoke, Op::Log(entry)]) {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Overtaken) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CommitError::Overtaken)
+    }
+
+    fn under(&self) -> Under<'_> {
+        Under { trust: &self.trust, files: &self.files, manifest: &self.manifest }
+    }
+
+    /// The debts that are open on what a request asks for.
+    fn debts(&self, record: &RequestRecord) -> Result<Vec<Debt>, StoreError> {
+        let mut debts = Vec::new();
+        for request in self.store.debts(&record.challenge.request.resource)? {
+            let missing = || StoreError { what: format!("debt {request}"), reason: "no such request".into() };
+            let owed = self.store.request(&request)?.ok_or_else(missing)?;
+            let signers = owed.answers.into_iter().map(|answer| answer.person);
+            let unpaid = || StoreError { what: format!("debt {request}"), reason: "not break-glass".into() };
+            debts.push(Debt::new(owed.challenge, signers).ok_or_else(unpaid)?);
+        }
+        Ok(debts)
+    }
+
+    /// One step, made anew as long as others are faster.
+    fn step(
+        &self,
+        under: Under<'_>,
+        request: &RequestId,
+        event: &Event<'_>,
+        now: UnixTime,
+    ) -> Result<(Said, Option<Granted>), VerifierError> {
+        let Under { trust, files, manifest } = under;
+        for _ in 0..MAX_OVERTAKEN {
+            let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
+            let grant = self.store.grant(request)?;
+            let debts = self.debts(&record)?;
+            let counters = |key: &_| self.store.counter(key).map_err(|error| error.to_string());
+            let context = Context {
+                trust,
+                files,
+                manifest,
+                now,
+                counters: &counters,
+                grant: grant.as_ref(),
+                debts: &debts,
+            };
+            let Step { change, said } = Ceremony::resume(&record, trust)?.step(event, &context);
+            if change.is_empty() {
+                return Ok((said, None));
+            }
+            let positions = match (self.store.commit(&change), &said) {
+                (Ok(positions), _) => positions,
+                // The rejection was logged before.
+                (Err(CommitError::Again), Said::Rejected(_)) => return Ok((said, None)),
+                (Err(CommitError::Store(error)), _) => return Err(error.into()),
+                (Err(CommitError::Again | CommitError::Grant(_) | CommitError::Overtaken), _) => continue,
+            };
+            return match (said, positions.last()) {
+                (Said::Approved { grant, evidence }, Some(last)) => {
+                    let receipt = self.store.receipt(*last, &trust.witnesses)?;
+                    let grant = grant.open(&receipt, &self.signer)?;
+                    let mut evidence = *evidence;
+                    evidence.log = Some(receipt.to_log_proof());
+                    Ok((Said::Nothing, Some(Granted { grant, evidence, receipt })))
+                }
+                (said, _) => Ok((said, None)),
+            };
+        }
+        Err(VerifierError::Busy)
+    }
+}
+
+/// A version of trust and what it was made of.
+#[derive(Clone, Copy)]
+struct Under<'a> {
+    trust: &'a Trust,
+    files: &'a Files,
+    manifest: &'a Manifest,
+}
+
+fn failed(error: CommitError) -> VerifierError {
+    match error {
+        CommitError::Store(error) => error.into(),
+        CommitError::Again | CommitError::Grant(_) | CommitError::Overtaken => VerifierError::Busy,
+    }
+}
