@@ -2,8 +2,10 @@
 
 pub mod checkpoint;
 pub mod entry;
+pub mod export;
 pub mod note;
 pub mod proof;
+pub mod tiles;
 pub mod tree;
 pub mod witness;
 
