@@ -92,6 +92,10 @@ impl Sqlite {
         }
         let mut writer = connect(path, WRITER_CACHE)?;
         schema::check(&mut writer)?;
+        let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(bad("its journal", format!("is kept as {mode}, not as wal")));
+        }
         schema::check_pages(&writer, false)?;
         // What a process left behind that was killed is read from the system's memory: here it comes onto the disk,
         // before anybody acts on it.
@@ -168,10 +172,6 @@ fn connect(path: &Path, cache: i64) -> Result<Connection, StoreError> {
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     if db.is_readonly("main")? {
         return Err(bad("its file", "cannot be written"));
-    }
-    let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(bad("its journal", format!("is kept as {mode}, not as wal")));
     }
     Ok(db)
 }
