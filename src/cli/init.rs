@@ -1,9 +1,13 @@
-//! `init`: the smallest set-up that gates something today. This person, this token, pinned.
+//! `init`: the smallest set-up that gates something today. This person, this token, pinned; with `--team`, the
+//! first of several.
+
+mod keys;
+mod policy;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,24 +18,26 @@ use crate::card::{
     AdminError, CardError, KeptPin, KeySlot, Patience, TokenInfo, Touch as CardTouch, TouchNeed, TouchPolicy,
     Whose,
 };
+use crate::challenge::Audience;
 use crate::cli::certify::Certify;
 use crate::cli::prompt::Typed;
-use crate::cli::report::{Failure, Outcome, Report};
+use crate::cli::report::{Failure, Outcome, Report, printable};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, pin, place};
 use crate::trust::versions::write_pin;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{SigningKey, Tier};
+use keys::Keys;
+use policy::For;
 
 const EXAMPLE: &str = "\
 Example:
   touchgate init                              asks before it changes anything on the token
+  touchgate init --team                       the first of a team: writes ./trust, to be kept in git
   touchgate init --certificate key.asc        if gpg on this machine does not know the key
   touchgate init --user-id \"Alice <alice@example.org>\"   if the key has no certificate yet: the token makes it";
 
-/// How long trust is good for before somebody must look at it again.
-const ONE_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long a person may take over the questions.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
@@ -41,6 +47,15 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 pub(super) struct Arguments {
     #[command(flatten)]
     certify: Certify,
+    /// Begin for a team: a directory to be kept in git, this person its first admin, deploys by two people
+    #[arg(long)]
+    team: bool,
+    /// Write the team's directory here instead of ./trust
+    #[arg(long, value_name = "DIR", requires = "team", default_value = "trust")]
+    out: PathBuf,
+    /// What the verifier is called in every statement, as in approve.example.com [this machine's name]
+    #[arg(long, value_name = "NAME")]
+    audience: Option<Audience>,
     /// What to do about a key that signs without a touch; without it, you are asked
     #[arg(long, value_name = "WHAT")]
     touch: Option<Touch>,
@@ -70,6 +85,9 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
             .hint("to start afresh, move ~/.config/touchgate away first"));
         }
     }
+    if arguments.team {
+        place::check_free(&[&arguments.out])?;
+    }
     let mut desk = Desk::new(common, arguments.certify.pin_fd)?;
     let patience = desk.patience(UnixTime::now().plus(PATIENCE));
     let mut token = work::find_token(common, &patience)?;
@@ -81,18 +99,39 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
     let touch = settle_touch(common, arguments, &desk, &mut token, &patience)?;
     let tier = if touch.need() == TouchNeed::Always { Tier::Declared } else { Tier::Signed };
     let (name, identity) = (person_name(&ask::user()?), ask::requester()?);
-    let files = files(&name, identity.as_str(), token.info(), &cert, tier, now)?;
+    let audience = match &arguments.audience {
+        Some(audience) => audience.clone(),
+        None => audience().parse().map_err(|error: crate::request::NameError| {
+            Failure::usage(error.to_string()).hint("name it: --audience approve.example.com")
+        })?,
+    };
+    let keys = Keys::make(&audience)?;
+    let whom = if arguments.team { For::Team } else { For::One };
+    let mut files = person_files(&name, identity.as_str(), token.info(), &cert, (whom, tier))?;
+    files.insert("policy.toml".to_owned(), policy::policy(whom, &audience, &keys, tier, now).into_bytes());
     let trust = Trust::from_files(&files).map_err(|error| Failure::failed("bad-trust", error.to_string()))?;
+    if arguments.team {
+        write_directory(&arguments.out, &files).map_err(|error| place::unwritable(&arguments.out, &error))?;
+    }
     write(&place, &files, &write_pin(&trust.version))?;
+    let out = arguments.out.display().to_string();
+    let (written, next) = match whom {
+        For::One => (String::new(), "touchgate run deploy payments/prod -- ./deploy.sh".to_owned()),
+        For::Team => (
+            format!("  written  {}, to be kept in git and worked on there\n", printable(&out)),
+            format!("touchgate trust add --trust {} bob.enrol --group release", printable(&out)),
+        ),
+    };
     let text = format!(
         "set up: {}\n  person   {name} ({identity})\n  token    {}, key {}\n  touch    {} (evidence: {tier})\n  trust    version {}, pinned, valid until {}\n\
-         next: touchgate run deploy payments/prod -- ./deploy.sh",
+         {written}  keys     {}: of the log and of grants, this verifier's alone\nnext: {next}",
         place.display(),
         token.info().ident,
         key_of(token.info()),
         touch.word(),
         trust.version,
         trust.valid_until,
+        keys.directory.display(),
     );
     Ok(Report::done(text)
         .with("directory", place.display().to_string())
@@ -100,7 +139,9 @@ pub(super) fn init(common: &Common, arguments: &Arguments) -> Outcome {
         .with("serial", token.info().ident.to_string())
         .with("key", key_of(token.info()))
         .with("touch", touch.word())
-        .with("trust", trust.version.to_string()))
+        .with("trust", trust.version.to_string())
+        .with("keys", keys.directory.display().to_string())
+        .with("written", arguments.team.then_some(out)))
 }
 
 /// The fingerprint of the token's signature key.
@@ -122,9 +163,9 @@ fn introduce(desk: &Desk, token: &TokenInfo, cert: &Cert) {
     desk.show(&format!(
         "token {} in {}\n  key      {} ({key})\n  of       {}\n  touch    {}\n",
         token.ident,
-        crate::cli::report::printable(&token.reader),
+        printable(&token.reader),
         key_of(token),
-        crate::cli::report::printable(&ids.join(", ")),
+        printable(&ids.join(", ")),
         token.touch.word(),
     ));
 }
@@ -232,67 +273,51 @@ fn audience() -> String {
     if labels.is_empty() { "localhost".into() } else { labels.join(".") }
 }
 
-fn files(
+/// The person's file and their token's certificate.
+fn person_files(
     name: &str,
     identity: &str,
     token: &TokenInfo,
     cert: &Cert,
-    tier: Tier,
-    now: UnixTime,
+    (whom, tier): (For, Tier),
 ) -> Result<Files, Failure> {
-    let policy = format!(
-        "# Who may approve what on this machine. After a change: raise `version`, then pin it again.\n\
-         audience    = \"{}\"\n\
-         version     = 1\n\
-         valid_until = \"{}\"\n\n\
-         # Everything: the person who asks touches their own token.\n\
-         [[rule]]\n\
-         action   = \"**\"\n\
-         resource = \"**\"\n\
-         need     = [{{ from = \"@requester\" }}]\n\
-         tier     = \"{tier}\"\n\
-         answer_within = \"15m\"\n\n\
-         # Changing these rules.\n\
-         [[rule]]\n\
-         action = \"touchgate.trust.update\"\n\
-         need   = [{{ from = \"@requester\" }}]\n\
-         tier   = \"{tier}\"\n\
-         answer_within = \"1d\"\n",
-        audience(),
-        now.plus(ONE_YEAR),
-    );
     let touch = if tier == Tier::Declared { "touch  = \"declared\"\n" } else { "" };
+    let groups = if whom == For::Team { "groups     = [\"admins\", \"release\"]\n" } else { "" };
     let person = format!(
-        "identities = [\"{identity}\"]\n\n[[token]]\nserial = \"{}\"\nkey    = \"{}\"\n{touch}",
+        "{groups}identities = [\"{identity}\"]\n\n[[token]]\nserial = \"{}\"\nkey    = \"{}\"\n{touch}",
         token.ident,
         key_of(token),
     );
     let armored = cert.armored().to_vec().map_err(|error| Failure::failed("openpgp", error.to_string()))?;
     let serial = token.ident.to_string().replace(':', "-");
     Ok(Files::from([
-        ("policy.toml".to_owned(), policy.into_bytes()),
         (format!("people/{name}.toml"), person.into_bytes()),
         (format!("tokens/{serial}.asc"), armored),
     ]))
 }
 
-/// Writes all files beside their place and moves them there at once; the pin comes last.
+/// Trust first, the pin last.
 fn write(place: &Path, files: &Files, pin: &str) -> Result<(), Failure> {
     let written = || -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(place)?;
-        let new = tempfile::Builder::new().prefix("trust-").tempdir_in(place)?;
-        for (path, bytes) in files {
-            let path = new.path().join(path);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            place::write_new(&path, bytes)?;
-        }
-        let trust = place.join("trust");
-        fs::rename(new.keep(), &trust)?;
+        write_directory(&place.join("trust"), files)?;
         place::write_new(&place.join("pin"), pin.as_bytes())
     };
     written().map_err(|error| place::unwritable(place, &error))
+}
+
+/// Writes all files beside their place and moves them there at once.
+fn write_directory(directory: &Path, files: &Files) -> io::Result<()> {
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let new = tempfile::Builder::new().prefix(".trust-").tempdir_in(parent)?;
+    for (path, bytes) in files {
+        let path = new.path().join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        place::write_new(&path, bytes)?;
+    }
+    fs::rename(new.keep(), directory)
 }
 
 #[cfg(test)]
