@@ -10,6 +10,7 @@
 mod assignment;
 pub mod debt;
 pub mod diff;
+mod index;
 mod keys;
 pub mod manifest;
 pub mod meant;
@@ -43,11 +44,11 @@ use roster::{Person, Roster, RosterError};
 
 /// The most bytes in one file of trust: a certificate with many user ids and third-party signatures.
 pub const MAX_FILE: u64 = 1 << 20;
-/// The most files: two tokens each for five thousand people.
-pub const MAX_FILES: usize = 25_000;
+/// The most files: a hundred thousand people, two tokens each, a certificate and an attestation for each token.
+pub const MAX_FILES: usize = 500_000;
 
-/// The most bytes in all of them: what five thousand people's ordinary certificates take.
-const MAX_TOTAL: usize = 256 << 20;
+/// The most bytes in all of them: what so many ordinary certificates and attestations take.
+const MAX_TOTAL: usize = 1 << 30;
 
 /// The files of one version, by path below the directory, as they are hashed.
 pub type Files = BTreeMap<String, Vec<u8>>;

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::request::{Action, Mode, ParameterName, Request, Resource};
+use crate::trust::index::{Index, Segments};
 use crate::trust::keys::{GrantKeyFile, WitnessFile};
 use crate::verify::Tier;
 
@@ -234,6 +235,9 @@ impl PolicyError {
 #[derive(Debug)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
+    /// Where to look for those that cover a request.
+    ordinary: Index,
+    break_glass: Index,
     /// Who settles a debt where no rule says so, by whose approval the request took, or an ordinary one would have.
     countersign: BTreeMap<(BTreeSet<String>, Tier), Rule>,
 }
@@ -262,8 +266,13 @@ impl Policy {
                 return Err(PolicyError::FewCountersigners { resource: rule.resource.to_string(), found });
             }
         }
+        let (mut ordinary, mut break_glass) = (Index::default(), Index::default());
+        for (number, rule) in rules.iter().enumerate() {
+            let index = if rule.mode == Mode::Ordinary { &mut ordinary } else { &mut break_glass };
+            index.add(rule.action.segments(), rule.resource.segments(), number);
+        }
         let countersign = countersign_rules(&rules);
-        Ok(Self { rules, countersign })
+        Ok(Self { rules, ordinary, break_glass, countersign })
     }
 
     /// The rule by which the debt of a break-glass request for `action` is settled: one that spells it out, or two of
@@ -293,7 +302,11 @@ impl Policy {
 
     /// The most specific rule that covers `request`.
     pub(crate) fn rule(&self, request: &Request) -> Option<&Rule> {
-        let covering = self.rules.iter().filter(|rule| rule.covers(request));
+        let index = if request.mode == Mode::Ordinary { &self.ordinary } else { &self.break_glass };
+        let matching = index.matching(request.action.as_str(), request.resource.as_str());
+        // What the index finds is only where to look.
+        let covering = matching.into_iter().filter_map(|number| self.rules.get(number));
+        let covering = covering.filter(|rule| rule.covers(request));
         // Any two that cover one request overlap, and then one of them lies within the other.
         covering.reduce(|best, rule| if rule.within(best) { rule } else { best })
     }
@@ -493,6 +506,10 @@ impl Pattern {
         Some(Self { segments: text.split('/').map(segment).collect::<Option<_>>()?, open })
     }
 
+    fn segments(&self) -> Segments<'_> {
+        (&self.segments, self.open)
+    }
+
     /// Exactly this path.
     fn literal(path: &str) -> Self {
         Self { segments: path.split('/').map(|segment| Some(segment.to_owned())).collect(), open: false }
@@ -624,6 +641,78 @@ mod tests {
             assert_eq!(found("touchgate.trust.update", "x").as_deref(), Some("touchgate.trust.update on **"));
             assert_eq!(found("touchgate.trust.revoke", "x"), None);
         }
+    }
+
+    #[test]
+    fn the_index_finds_what_a_look_at_every_rule_finds() {
+        let (actions, resources) =
+            (["a", "b", "*", "**", "a/b", "a/*", "a/**"], ["x", "*", "**", "x/y", "x/*", "*/y", "x/**"]);
+        let asked = [
+            ("a", "x"),
+            ("a/b", "x/y"),
+            ("b", "z/y"),
+            ("c/d", "x"),
+            ("touchgate.trust.update", "x"),
+            ("touchgate.a", "x"),
+        ];
+        let mut state = 0x2545_F491_u32;
+        let mut pick = |bound: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as usize % bound
+        };
+        let (mut loaded, mut found) = (0, 0);
+        for _ in 0..4000 {
+            let mut rules = String::new();
+            for _ in 0..pick(6) {
+                rules += &rule(actions[pick(actions.len())], resources[pick(resources.len())]);
+                if pick(3) == 0 {
+                    rules += "mode = \"break-glass\"\n";
+                }
+            }
+            let Ok(policy) = load(&rules) else { continue };
+            loaded += 1;
+            for (action, resource) in asked {
+                for mode in [Mode::Ordinary, Mode::BreakGlass] {
+                    let request = Request { mode, ..request(action, resource) };
+                    let covering = policy.rules.iter().filter(|rule| rule.covers(&request));
+                    let most = covering.reduce(|best, rule| if rule.within(best) { rule } else { best });
+                    let rule = policy.rule(&request);
+                    assert_eq!(rule.map(ToString::to_string), most.map(ToString::to_string), "{rules}");
+                    found += usize::from(rule.is_some());
+                }
+            }
+        }
+        assert!(loaded > 1000 && found > 3000, "{loaded} {found}");
+    }
+
+    #[test]
+    fn a_debt_takes_two_to_settle() {
+        let countersign = |need: &str| {
+            load(&format!("[[rule]]\naction = \"{COUNTERSIGN_ACTION}\"\nresource = \"x\"\nneed = [{need}]\n"))
+        };
+        for few in ["{ from = \"a\" }", "{ from = \"a\" }, { from = \"@requester\" }"] {
+            assert!(
+                matches!(countersign(few), Err(PolicyError::FewCountersigners { found: 1, .. })),
+                "{few}"
+            );
+        }
+        assert!(countersign("{ from = \"a\" }, { from = \"b\" }").is_ok());
+        assert!(countersign("{ from = \"a\", count = 2 }").is_ok());
+    }
+
+    #[test]
+    fn who_settles_a_debt_where_no_rule_says_so() {
+        let glass = "mode = \"break-glass\"\ntier = \"declared\"\n";
+        let policy = load(&(rule("deploy", "**") + &rule("deploy", "x") + glass)).unwrap();
+        let settles = |action: &str, resource: &str| {
+            let rule =
+                policy.countersign_rule(&request(COUNTERSIGN_ACTION, resource), &action.parse().unwrap())?;
+            Some((rule.needs(), rule.tier))
+        };
+        // Of either rule, at the stricter tier; of one where there is but one.
+        assert_eq!(settles("deploy", "x"), Some(("2 of deploy-** or deploy-x".into(), Tier::Attested)));
+        assert_eq!(settles("deploy", "y"), Some(("2 of deploy-**".into(), Tier::Attested)));
+        assert_eq!(settles("migrate", "x"), None);
     }
 
     #[test]

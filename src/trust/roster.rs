@@ -14,7 +14,7 @@
 //! The certificate lies in `tokens/12345678.asc` (`tokens/000f-00c0ffe1.asc`), a YubiKey's attestation of the key,
 //! if there is one, in `tokens/12345678.attestation.pem`: the attestation first, what leads to Yubico's root after it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
 
 use sequoia_openpgp as openpgp;
 use sequoia_openpgp::Cert;
@@ -28,6 +28,15 @@ use crate::request::Identity;
 use crate::trust::{Extent, Files, TrustError, toml_file};
 use crate::unix_time::UnixTime;
 use crate::verify::SigningKey;
+
+/// How the file of a certificate ends.
+const CERTIFICATE: &str = ".asc";
+/// How the file of an attestation ends.
+const ATTESTATION: &str = ".attestation.pem";
+/// The most threads that read people's files: beyond that they wait for memory.
+const MAX_THREADS: usize = 8;
+/// The fewest files for which a thread pays: some milliseconds' work.
+const LEAST_PART: usize = 64;
 
 /// people/NAME.toml as it is written.
 #[derive(Deserialize)]
@@ -139,16 +148,13 @@ impl RosterError {
     }
 }
 
-/// What is known while a roster is read.
+/// What a person's file is judged by.
+#[derive(Clone, Copy)]
 struct Loading<'a> {
     files: &'a Files,
     roots: &'a [Anchor],
     ends: UnixTime,
     extent: Extent,
-    /// Who has which.
-    serials: BTreeMap<String, String>,
-    /// The files below tokens/ that somebody's record names.
-    used: BTreeSet<String>,
 }
 
 impl Loading<'_> {
@@ -164,8 +170,20 @@ impl Loading<'_> {
 pub struct Roster {
     people: Vec<Person>,
     /// Key to person and token, by index.
-    keys: BTreeMap<Fingerprint, (usize, usize)>,
-    identities: BTreeMap<Identity, usize>,
+    keys: HashMap<Fingerprint, (usize, usize)>,
+    identities: HashMap<Identity, usize>,
+    /// Who is in which group, by index.
+    groups: HashMap<String, Vec<usize>>,
+}
+
+/// Who has what, of all that may stand in a roster once only.
+#[derive(Default)]
+struct Taken {
+    serials: HashMap<String, usize>,
+    /// The same key material under another creation time has another fingerprint.
+    materials: HashMap<Vec<u8>, usize>,
+    /// What the files below tokens/ are called that somebody's record names, without their endings.
+    stems: HashSet<String>,
 }
 
 impl Roster {
@@ -179,75 +197,69 @@ impl Roster {
         ends: UnixTime,
         extent: Extent,
     ) -> Result<Self, TrustError> {
-        let mut roster = Self { people: Vec::new(), keys: BTreeMap::new(), identities: BTreeMap::new() };
-        let mut loading =
-            Loading { files, roots, ends, extent, serials: BTreeMap::new(), used: BTreeSet::new() };
-        for (path, bytes) in
-            files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"))
-        {
-            let name = path.strip_prefix("people/").and_then(|name| name.strip_suffix(".toml"));
-            let name = name.ok_or(TrustError::Stray { path: path.clone(), what: "is not NAME.toml" })?;
-            let file: PersonFile = toml_file(path, bytes)?;
-            roster.add(name, path, file, &mut loading)?;
+        let people = files.range("people/".to_owned()..).take_while(|(path, _)| path.starts_with("people/"));
+        let people: Vec<(&String, &Vec<u8>)> = people.collect();
+        let loading = Loading { files, roots, ends, extent };
+        let mut roster = Self {
+            people: Vec::with_capacity(people.len()),
+            keys: HashMap::new(),
+            identities: HashMap::new(),
+            groups: HashMap::new(),
+        };
+        let mut taken = Taken::default();
+        for draft in on_all_cores(&people, &|(path, bytes)| Draft::read(path, bytes, loading)) {
+            roster.add(draft?, &mut taken)?;
         }
-        let tokens = files.keys().filter(|path| path.starts_with("tokens/"));
-        if let Some(path) = tokens.into_iter().find(|path| !loading.used.contains(*path)) {
-            return Err(RosterError::Unused { path: path.clone() }.into());
+        for path in files.keys().filter(|path| path.starts_with("tokens/")) {
+            let stem = path.strip_suffix(ATTESTATION).or_else(|| path.strip_suffix(CERTIFICATE));
+            if !stem.is_some_and(|stem| taken.stems.contains(stem)) {
+                return Err(RosterError::Unused { path: path.clone() }.into());
+            }
         }
         Ok(roster)
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        path: &str,
-        file: PersonFile,
-        loading: &mut Loading<'_>,
-    ) -> Result<(), TrustError> {
+    fn add(&mut self, draft: Draft<'_>, taken: &mut Taken) -> Result<(), TrustError> {
+        let Draft { name, path, groups, identities: found, tokens: read } = draft;
         let index = self.people.len();
-        let duplicate = |what, value: &dyn ToString, holder: &str| RosterError::Duplicate {
+        let people = &self.people;
+        let duplicate = |what, value: &dyn ToString, holder: usize| RosterError::Duplicate {
             path: path.into(),
             what,
             value: value.to_string(),
-            holder: holder.into(),
+            holder: people.get(holder).map_or(name, |person| &person.name).into(),
         };
         let mut identities = Vec::new();
-        for text in file.identities {
-            let identity: Identity = text.parse().map_err(|_| RosterError::BadValue {
-                path: path.into(),
-                key: "identities",
-                found: text,
-                expected: "issuer:subject, as in github:alice",
-            })?;
+        for identity in found {
+            let identity = identity?;
             if let Some(other) = self.identities.insert(identity.clone(), index) {
-                let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
-                return Err(duplicate("identity", &identity, holder).into());
+                return Err(duplicate("identity", &identity, other).into());
             }
             identities.push(identity);
         }
         let mut tokens = Vec::new();
-        for token in file.token {
-            if let Some(holder) = loading.serials.insert(token.serial.clone(), name.into()) {
-                return Err(duplicate("serial", &token.serial, &holder).into());
+        for (serial, token) in read {
+            if let Some(other) = taken.serials.insert(serial.clone(), index) {
+                return Err(duplicate("serial", &serial, other).into());
             }
-            let Some(token) = Token::new(token, path, loading)? else { continue };
+            let Some(token) = token? else { continue };
             let fingerprint = token.key.fingerprint().clone();
             if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
-                let holder = self.people.get(other).map_or(name, |person| person.name.as_str());
-                return Err(duplicate("key", &fingerprint.to_hex(), holder).into());
+                return Err(duplicate("key", &fingerprint.to_hex(), other).into());
             }
-            // The same key material under another creation time has another fingerprint.
-            let twin = |other: &Token| other.key.same_material(&token.key);
-            let mut holders = self.people.iter().map(|person| (&person.name, &person.tokens));
-            if let Some((holder, _)) = holders.find(|(_, tokens)| tokens.iter().any(twin)) {
-                return Err(duplicate("key material of", &fingerprint.to_hex(), holder).into());
+            if let Some(other) = taken.materials.insert(token.key.material().to_vec(), index) {
+                return Err(duplicate("key material of", &fingerprint.to_hex(), other).into());
             }
-            if tokens.iter().any(twin) {
-                return Err(duplicate("key material of", &fingerprint.to_hex(), name).into());
-            }
+            taken.stems.insert(stem(&serial));
             tokens.push(token);
         }
-        self.people.push(Person { name: name.into(), groups: file.groups, identities, tokens });
+        for group in &groups {
+            let members = self.groups.entry(group.clone()).or_default();
+            if members.last() != Some(&index) {
+                members.push(index);
+            }
+        }
+        self.people.push(Person { name: name.into(), groups, identities, tokens });
         Ok(())
     }
 
@@ -257,8 +269,9 @@ impl Roster {
     }
 
     /// Everybody in a group, by name.
-    pub fn members<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Person> + use<'a> {
-        self.people.iter().filter(move |person| person.groups.iter().any(|own| own == group))
+    pub fn members(&self, group: &str) -> impl Iterator<Item = &Person> + use<'_> {
+        let members = self.groups.get(group).into_iter().flatten();
+        members.filter_map(|index| self.people.get(*index))
     }
 
     /// Who holds the key with this fingerprint, and on which token.
@@ -274,9 +287,74 @@ impl Roster {
     }
 }
 
+/// One person's file, read and judged by itself.
+struct Draft<'a> {
+    name: &'a str,
+    path: &'a str,
+    groups: Vec<String>,
+    identities: Vec<Result<Identity, RosterError>>,
+    /// By serial. A token that cannot be read is an error only once its serial is seen to be nobody else's.
+    tokens: Vec<(String, Result<Option<Token>, RosterError>)>,
+}
+
+impl<'a> Draft<'a> {
+    fn read(path: &'a str, bytes: &[u8], loading: Loading<'_>) -> Result<Self, TrustError> {
+        let name = path.strip_prefix("people/").and_then(|name| name.strip_suffix(".toml"));
+        let name = name.ok_or(TrustError::Stray { path: path.into(), what: "is not NAME.toml" })?;
+        let file: PersonFile = toml_file(path, bytes)?;
+        let identity = |text: String| {
+            text.parse().map_err(|_| RosterError::BadValue {
+                path: path.into(),
+                key: "identities",
+                found: text,
+                expected: "issuer:subject, as in github:alice",
+            })
+        };
+        let token = |token: TokenFile| (token.serial.clone(), Token::new(token, path, loading));
+        Ok(Self {
+            name,
+            path,
+            groups: file.groups,
+            identities: file.identities.into_iter().map(identity).collect(),
+            tokens: file.token.into_iter().map(token).collect(),
+        })
+    }
+}
+
+/// Does `work` on all `items`, on as many threads as pay, and gives what came of it in their order.
+fn on_all_cores<T: Sync, R: Send>(items: &[T], work: &(dyn Fn(&T) -> R + Sync)) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let part = items.len().div_ceil(cores).max(LEAST_PART);
+    std::thread::scope(|scope| {
+        let mut parts = items.chunks(part);
+        let own = parts.next().unwrap_or_default();
+        let others: Vec<_> = parts
+            .map(|part| {
+                let work = move || part.iter().map(work).collect::<Vec<R>>();
+                // Where the system gives no thread, this one does that part too.
+                (part, std::thread::Builder::new().spawn_scoped(scope, work))
+            })
+            .collect();
+        let mut results: Vec<R> = own.iter().map(work).collect();
+        for (part, thread) in others {
+            match thread.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(more)) => results.extend(more),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Err(_) => results.extend(part.iter().map(work)),
+            }
+        }
+        results
+    })
+}
+
+/// What the files of a token are called, without their endings.
+fn stem(serial: &str) -> String {
+    format!("tokens/{}", serial.replace(':', "-"))
+}
+
 impl Token {
     /// The token, unless its certificate may be missing and is.
-    fn new(file: TokenFile, path: &str, loading: &mut Loading<'_>) -> Result<Option<Self>, RosterError> {
+    fn new(file: TokenFile, path: &str, loading: Loading<'_>) -> Result<Option<Self>, RosterError> {
         let bad = |key, found: &str, expected| RosterError::BadValue {
             path: path.into(),
             key,
@@ -300,8 +378,8 @@ impl Token {
         if !matches!(fingerprint, Fingerprint::V4(_)) {
             return Err(bad("key", &file.key, "a fingerprint of 40 digits"));
         }
-        let stem = format!("tokens/{}", file.serial.replace(':', "-"));
-        let cert_path = format!("{stem}.asc");
+        let stem = stem(&file.serial);
+        let cert_path = format!("{stem}{CERTIFICATE}");
         let certificate = |what: &dyn ToString| RosterError::Certificate {
             path: cert_path.clone(),
             what: what.to_string(),
@@ -313,13 +391,11 @@ impl Token {
         };
         let cert = read_certificate(bytes).map_err(|error| certificate(&error))?;
         let key = SigningKey::new(cert, &fingerprint).map_err(|error| certificate(&error))?;
-        loading.used.insert(cert_path);
-        let attestation = match loading.files.get_key_value(&format!("{stem}.attestation.pem")) {
+        let attestation = match loading.files.get_key_value(&format!("{stem}{ATTESTATION}")) {
             None => None,
             Some((path, bytes)) => {
                 let malformed = |error| RosterError::Attestation { path: path.clone(), error };
                 let certificates = read_certificates(bytes).map_err(malformed)?;
-                loading.used.insert(path.clone());
                 Some(loading.judge(&certificates))
             }
         };
