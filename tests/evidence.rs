@@ -6,6 +6,8 @@
 mod case;
 #[path = "evidence/good.rs"]
 mod good;
+#[path = "evidence/log.rs"]
+mod log;
 #[allow(dead_code)]
 #[path = "support/packets.rs"]
 mod packets;

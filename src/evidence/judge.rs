@@ -1,13 +1,21 @@
 //! Decides again, offline, what evidence says was decided: from one digest that the reader kept, and nothing else.
 
+use serde_json::{Map, Value};
+
 use crate::audit::entry::Outcome;
+use crate::audit::{Entry, LogProof, Receipt};
 use crate::card::attestation::{AttestationError, read_certificates};
 use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
+use crate::evidence::later::{self, Later};
+use crate::evidence::log::{self, Time};
 use crate::evidence::{Answered, Decided, Evidence, EvidenceError};
+use crate::grant::SealedGrant;
+use crate::request::Mode;
 use crate::trust::Trust;
 use crate::trust::manifest;
-use crate::trust::quorum::{self, Circumstances, QuorumMet};
+use crate::trust::policy::{GrantTerms, RESERVED};
+use crate::trust::quorum::{self, Circumstances};
 use crate::unix_time::UnixTime;
 use crate::verify::{
     self, Answer, Approval, CLOCK_SKEW, CounterError, OpenRequests, Presented, Refusal, Rejection, Tier,
@@ -16,9 +24,23 @@ use crate::verify::{
 
 /// What evidence is judged against.
 #[derive(Clone, Copy, Debug)]
-pub struct Against {
-    /// The version of trust that is believed.
+pub struct Against<'a> {
+    /// The version of trust that is believed, which must be the one that the decision was made under.
     pub pin: TrustVersion,
+    /// That the version after it came into force, as the log has it: a decision comes before.
+    pub next: Option<&'a LogProof>,
+    /// The newest trust that is known, for what became of the keys since.
+    pub newest: Option<&'a Trust>,
+    /// Who is set aside by an update of trust, and which debts of break-glass were open. A countersignature cannot be
+    /// judged without the debt that it settles.
+    pub circumstances: Circumstances<'a>,
+}
+
+impl Against<'_> {
+    /// Against a pin and nothing else.
+    pub fn pin(pin: TrustVersion) -> Self {
+        Self { pin, next: None, newest: None, circumstances: Circumstances::default() }
+    }
 }
 
 /// What was found to hold.
@@ -28,12 +50,20 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// When it was decided.
     pub at: UnixTime,
+    /// On whose word that is.
+    pub time: Time,
     /// Every answer, judged again.
     pub answers: Vec<Answer>,
     /// The weakest evidence of a touch among the answers that made the decision.
     pub tier: Tier,
+    /// What the rule gives for an approval.
+    pub grant: Option<GrantTerms>,
     /// The digest of statements, signatures and attestations.
     pub digest: Sha256Digest,
+    /// The entry in the log, if it came with its proof.
+    pub receipt: Option<Receipt>,
+    /// What became of the keys since; it changes nothing about the decision.
+    pub later: Vec<Later>,
     /// What was checked.
     pub checked: Vec<Checked>,
     /// What could not be.
@@ -43,18 +73,26 @@ pub struct Verdict {
 /// One thing that was seen to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Checked {
-    /// The files of trust stand in the pinned version.
-    Files,
-    /// Each statement is what was asked, but for the decision.
-    Statements,
-    /// Each signature is an enrolled key's, valid when it was made.
-    Signatures,
-    /// Each signer's evidence of a touch is what the rule demands.
-    Touch,
     /// Each counter is the signing key's.
     Counters,
+    /// The files of trust stand in the pinned version.
+    Files,
+    /// The grant says what was approved, for as long and as often as the rule gives.
+    Grant,
+    /// The decision stands in the log under trust's log key, and says the same.
+    Log,
+    /// It stands there before the next version of trust.
+    Order,
     /// The answers are enough for the decision.
     Quorum,
+    /// Each signature is an enrolled key's, valid when it was made.
+    Signatures,
+    /// Each statement is what was asked, but for the decision.
+    Statements,
+    /// Each signer's evidence of a touch is what the rule demands.
+    Touch,
+    /// As many witnesses as trust demands saw the log with it in, while it could be decided.
+    Witnesses,
 }
 
 impl Checked {
@@ -63,10 +101,14 @@ impl Checked {
         match self {
             Self::Counters => "counters",
             Self::Files => "files",
+            Self::Grant => "grant",
+            Self::Log => "log",
+            Self::Order => "order",
             Self::Quorum => "quorum",
             Self::Signatures => "signatures",
             Self::Statements => "statements",
             Self::Touch => "touch",
+            Self::Witnesses => "witnesses",
         }
     }
 }
@@ -84,13 +126,14 @@ impl Evidence {
     }
 }
 
-/// Judges everything again: files, statements, signatures, evidence of touch, quorum, as at the moment of the decision.
+/// Judges everything again, as at the moment of the decision: files, statements, signatures, evidence of touch, quorum,
+/// grant, log.
 ///
-/// The first failure is the answer. What is given opens nothing: that is [`super::gate`]'s part.
+/// The first failure is the answer. What is given opens nothing: that is [`super::gate()`]'s part.
 ///
 /// # Errors
 /// Any [`EvidenceError`].
-pub fn judge(evidence: &Evidence, against: &Against, now: UnixTime) -> Result<Verdict, EvidenceError> {
+pub fn judge(evidence: &Evidence, against: &Against<'_>, now: UnixTime) -> Result<Verdict, EvidenceError> {
     let found = evidence.trust.version;
     if found != against.pin {
         return Err(EvidenceError::OtherVersion { found, pinned: against.pin });
@@ -102,44 +145,105 @@ pub fn judge(evidence: &Evidence, against: &Against, now: UnixTime) -> Result<Ve
     let decided = evidence.decision.ok_or(EvidenceError::Undecided)?;
     check_decided(evidence, decided, now)?;
     let answers = Answers::judge(evidence, &trust, decided.at)?;
-    let (mut checked, mut unchecked) =
-        (vec![Checked::Files, Checked::Statements, Checked::Signatures, Checked::Touch], Vec::new());
-    if answers.counters > 0 {
-        checked.push(Checked::Counters);
-    }
-    if answers.strange_counters {
-        unchecked.push(Unchecked::Counter);
-    }
-    let all = answers.all;
-    let tier = match decided.outcome {
-        Outcome::Approved => {
-            if let Some(refusal) = answers.refusals.first() {
-                return Err(EvidenceError::Refused { person: refusal.answer().person().to_owned() });
-            }
-            let met = quorum::decide(
-                &trust,
-                &evidence.challenge,
-                answers.approvals,
-                Circumstances::default(),
-                decided.at,
-            )
-            .map_err(EvidenceError::NotMet)?;
-            weakest(&met)
-        }
-        Outcome::Refused => {
-            let ended = answers.refusals.iter().map(|refusal| refusal.answer().tier()).max();
-            ended.ok_or(EvidenceError::NoRefusal)?
-        }
+    let mut checked = vec![Checked::Files, Checked::Statements, Checked::Signatures, Checked::Touch];
+    checked.extend((answers.counters > 0).then_some(Checked::Counters));
+    let mut unchecked = vec![Unchecked::OtherAnswers];
+    unchecked.extend(debts_unknown(evidence, &trust, against).then_some(Unchecked::Debts));
+    unchecked.extend(answers.strange_counters.then_some(Unchecked::Counter));
+    let digest = evidence.digest();
+    let all = answers.all.clone();
+    let decision = match decided.outcome {
+        Outcome::Approved => approved(evidence, &trust, answers, against, decided.at)?,
+        Outcome::Refused => refused(evidence, &trust, &answers, against, decided.at)?,
         outcome => return Err(EvidenceError::Nobodys { outcome }),
     };
     checked.push(Checked::Quorum);
-    unchecked.extend([Unchecked::OtherAnswers, Unchecked::DecisionTime, Unchecked::Log]);
-    let digest = evidence.digest();
-    Ok(Verdict { outcome: decided.outcome, at: decided.at, answers: all, tier, digest, checked, unchecked })
+    if evidence.grant.is_some() {
+        checked.push(Checked::Grant);
+        unchecked.push(Unchecked::SingleUse);
+    }
+    let logged = log::compare(evidence, decided, &decision.entry, &trust, against)?;
+    checked.extend(logged.checked);
+    unchecked.extend(logged.unchecked);
+    let newest = against.newest.filter(|newest| newest.version.number > found.number);
+    let later = newest.map(|newest| later::since(&all, newest, now));
+    unchecked.extend(later.is_none().then_some(Unchecked::Later));
+    unchecked.sort();
+    Ok(Verdict {
+        outcome: decided.outcome,
+        at: decided.at,
+        time: logged.time,
+        answers: all,
+        tier: decision.tier,
+        grant: decision.grant,
+        digest,
+        receipt: logged.receipt,
+        later: later.unwrap_or_default(),
+        checked,
+        unchecked,
+    })
 }
 
-fn weakest(met: &QuorumMet) -> Tier {
-    met.approvals().iter().map(|approval| approval.answer().tier()).min().unwrap_or(Tier::Signed)
+/// What the answers make: how strong, what the rule gives, and the entry by which the log must have it.
+struct Decision {
+    tier: Tier,
+    grant: Option<GrantTerms>,
+    entry: Entry,
+}
+
+fn approved(
+    evidence: &Evidence,
+    trust: &Trust,
+    answers: Answers,
+    against: &Against<'_>,
+    at: UnixTime,
+) -> Result<Decision, EvidenceError> {
+    if let Some(refusal) = answers.ending(evidence, trust, against, at).next() {
+        return Err(EvidenceError::Refused { person: refusal.person().to_owned() });
+    }
+    let met = quorum::decide(trust, &evidence.challenge, answers.approvals, against.circumstances, at)
+        .map_err(EvidenceError::NotMet)?;
+    // Sealed, and never opened: what it would say is what the grant in evidence must say.
+    let sealed = SealedGrant::new(met, evidence.digest(), at);
+    let mut entry = sealed.entry();
+    match (&evidence.grant, &mut entry) {
+        (Some(grant), _) if *grant == sealed.claims().to_map() => {}
+        (Some(grant), _) => {
+            return Err(EvidenceError::GrantDiffers { what: difference(grant, &sealed.claims().to_map()) });
+        }
+        // Not every approval gives a grant: one of an update of trust does not.
+        (None, Entry::Decided { grant, .. }) => *grant = None,
+        (None, _) => {}
+    }
+    Ok(Decision { tier: sealed.met().tier(), grant: Some(sealed.met().grant()), entry })
+}
+
+fn refused(
+    evidence: &Evidence,
+    trust: &Trust,
+    answers: &Answers,
+    against: &Against<'_>,
+    at: UnixTime,
+) -> Result<Decision, EvidenceError> {
+    let refusals = || answers.ending(evidence, trust, against, at);
+    let tier = refusals().map(Answer::tier).min().ok_or(EvidenceError::NoRefusal)?;
+    if evidence.grant.is_some() {
+        return Err(EvidenceError::GrantDiffers { what: "outcome".into() });
+    }
+    let by = refusals().map(|answer| answer.person().to_owned()).collect();
+    Ok(Decision { tier, grant: None, entry: log::refusal(evidence, at, by) })
+}
+
+/// Whether it might have had to wait for a debt of break-glass that is not known here.
+fn debts_unknown(evidence: &Evidence, trust: &Trust, against: &Against<'_>) -> bool {
+    let own = evidence.challenge.request.action.as_str().starts_with(RESERVED);
+    against.circumstances.debts.is_empty() && !own && trust.rules().iter().any(|rule| rule.mode() == Mode::BreakGlass)
+}
+
+/// The first claim that differs, by name.
+fn difference(found: &Map<String, Value>, expected: &Map<String, Value>) -> String {
+    let names = expected.keys().chain(found.keys());
+    names.into_iter().find(|name| found.get(*name) != expected.get(*name)).cloned().unwrap_or_default()
 }
 
 /// While the request was open, and not later than now.
@@ -186,6 +290,20 @@ impl Answers {
                 .map_err(|rejection| EvidenceError::Answer { index, rejection })?;
         }
         Ok(answers)
+    }
+
+    /// The refusals that end the request.
+    fn ending<'a>(
+        &'a self,
+        evidence: &'a Evidence,
+        trust: &'a Trust,
+        against: &'a Against<'_>,
+        at: UnixTime,
+    ) -> impl Iterator<Item = &'a Answer> {
+        let ends = move |refusal: &&Refusal| {
+            quorum::refusal_ends(trust, &evidence.challenge, refusal, against.circumstances, at)
+        };
+        self.refusals.iter().filter(ends).map(Refusal::answer)
     }
 
     fn add(

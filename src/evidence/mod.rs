@@ -20,7 +20,10 @@
 mod collect;
 mod error;
 mod file;
+mod gate;
 mod judge;
+mod later;
+mod log;
 mod strict;
 
 use sequoia_openpgp::Fingerprint;
@@ -37,7 +40,10 @@ use crate::unix_time::UnixTime;
 use crate::verify::{self, Rejection};
 
 pub use error::EvidenceError;
+pub use gate::{Passable, gate};
 pub use judge::{Against, Checked, Verdict, judge};
+pub use later::{Change, Later};
+pub use log::Time;
 
 /// The most bytes in one file: what a trust update with a hundred answers takes, several times over.
 pub const MAX_EVIDENCE: usize = 4 << 20;

@@ -135,6 +135,8 @@ pub enum Unchecked {
     CertificateTime,
     /// Whether a counter is genuine: it is on the word of somebody whom trust does not name.
     Counter,
+    /// Whether it had to wait for a debt of break-glass: only the whole log shows.
+    Debts,
     /// Whether it was decided when it says so: the time is the verifier's word.
     DecisionTime,
     /// Whether it was answered before the request expired.
@@ -164,6 +166,7 @@ impl Unchecked {
         match self {
             Self::CertificateTime => "certificate-time",
             Self::Counter => "counter",
+            Self::Debts => "debts",
             Self::DecisionTime => "decision-time",
             Self::Freshness => "freshness",
             Self::Issued => "issued",

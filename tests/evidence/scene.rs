@@ -2,17 +2,23 @@
 
 use std::sync::LazyLock;
 
+use touchgate::audit::Entry;
 use touchgate::audit::entry::Outcome;
-use touchgate::challenge::{Challenge, Terms};
+use touchgate::challenge::{Challenge, Terms, TrustVersion};
+use touchgate::digest::Sha256Digest;
 use touchgate::evidence::{Against, Answered, Decided, Evidence, Verdict, judge};
+use touchgate::grant::SealedGrant;
 use touchgate::request::{Mode, Request};
 use touchgate::response::Response;
 use touchgate::statement::Decision;
 use touchgate::trust::manifest::Manifest;
+use touchgate::trust::quorum::decide;
 use touchgate::trust::{Files, Trust, read_directory};
 use touchgate::unix_time::UnixTime;
+use touchgate::verify::{OpenRequests, Verified, response};
 
 use crate::case::fixtures;
+use crate::log::Log;
 use crate::packets::Recipe;
 use crate::people;
 
@@ -31,16 +37,25 @@ impl Version {
     }
 
     /// What evidence decided under it is judged against.
-    pub(crate) fn against(&self) -> Against {
-        Against { pin: self.trust.version }
+    pub(crate) fn against(&self) -> Against<'static> {
+        Against::pin(self.trust.version)
     }
 }
 
-/// Version 7, the team of the fixtures.
+/// Version 7, the team of the fixtures, with a log that one of two witnesses must see.
 pub(crate) fn team() -> &'static Version {
-    static TEAM: LazyLock<Version> =
-        LazyLock::new(|| Version::new(read_directory(&fixtures("trust/team")).unwrap()));
+    static TEAM: LazyLock<Version> = LazyLock::new(|| version(7, &Log::keys()));
     &TEAM
+}
+
+/// The team as version `number`, with these lines before and after the rules of its policy.
+pub(crate) fn version(number: u64, (before, behind): &(String, String)) -> Version {
+    let mut files = read_directory(&fixtures("trust/team")).unwrap();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    let before = format!("version = {number}\n{before}");
+    let policy = policy.replace("version     = 7\n", &before) + behind;
+    files.insert("policy.toml".into(), policy.into_bytes());
+    Version::new(files)
 }
 
 /// When the request was issued.
@@ -67,7 +82,7 @@ pub(crate) fn request() -> Request {
         parameters: [("commit".parse().unwrap(), touchgate::text::Text::new(commit).unwrap())].into(),
         requester: "github:sam".parse().unwrap(),
         via: None,
-        requester_key: Some(touchgate::digest::Sha256Digest::of(b"the presenter's key")),
+        requester_key: Some(Sha256Digest::of(b"the presenter's key")),
         reason: None,
         mode: Mode::Ordinary,
     }
@@ -112,15 +127,53 @@ pub(crate) fn decided(
     evidence
 }
 
-/// Approved by bob, carol and dave.
-pub(crate) fn approved() -> Evidence {
-    let challenge = challenge_of(team(), request());
+/// Approved by bob, carol and dave; without grant and log.
+pub(crate) fn bare() -> Evidence {
+    bare_under(team())
+}
+
+pub(crate) fn bare_under(version: &Version) -> Evidence {
+    let challenge = challenge_of(version, request());
     let answers = ["bob", "carol", "dave"].iter().map(|name| approval(&challenge, name)).collect();
-    decided(team(), &challenge, answers, Outcome::Approved)
+    decided(version, &challenge, answers, Outcome::Approved)
+}
+
+/// Everything that there can be: approved by bob, carol and dave, with a grant, in the log, seen by a witness.
+pub(crate) fn approved() -> Evidence {
+    let mut evidence = bare();
+    let entry = grant(&mut evidence, team());
+    let mut log = Log::new();
+    let index = log.append(&entry);
+    log.append(&next_trust());
+    evidence.log = Some(log.proof(index, &[(0, after(65))]));
+    evidence
+}
+
+/// Puts into approving evidence the grant that comes of it; gives the entry of the decision.
+pub(crate) fn grant(evidence: &mut Evidence, version: &Version) -> Entry {
+    let at = evidence.decision.unwrap().at;
+    let mut ledger = OpenRequests::default();
+    ledger.open(evidence.challenge.clone());
+    let judge = |answer: &Answered| match response(&answer.response(), &version.trust, &mut ledger, after(40))
+    {
+        Ok(Verified::Approved(approval)) => approval,
+        other => panic!("{other:?}"),
+    };
+    let approvals = evidence.answers().iter().map(judge).collect();
+    let met = decide(&version.trust, &evidence.challenge, approvals, at).unwrap();
+    let sealed = SealedGrant::new(met, evidence.digest(), at);
+    evidence.grant = Some(sealed.claims().to_map());
+    sealed.entry()
+}
+
+/// The entry by which version 8 comes into force.
+pub(crate) fn next_trust() -> Entry {
+    let version = TrustVersion { number: 8, digest: Sha256Digest::of(b"version 8") };
+    Entry::Trust { at: after(120), version }
 }
 
 /// What an auditor finds, or the code of what failed, after the evidence went through a file.
-pub(crate) fn judged(evidence: &Evidence, against: &Against) -> Result<Verdict, &'static str> {
+pub(crate) fn judged(evidence: &Evidence, against: &Against<'_>) -> Result<Verdict, &'static str> {
     let read = Evidence::parse(evidence.to_json().as_bytes()).map_err(|error| error.code())?;
     assert_eq!(&read, evidence);
     judge(&read, against, now()).map_err(|error| error.code())
