@@ -209,7 +209,9 @@ fn words(unchecked: Unchecked) -> &'static str {
         Unchecked::Counter => {
             "whether a counter is genuine, on the word of a root that trust does not name (counter)"
         }
-        Unchecked::Debts => "whether it had to wait for a debt of break-glass, which only the whole log shows (debts)",
+        Unchecked::Debts => {
+            "whether it had to wait for a debt of break-glass, which only the whole log shows (debts)"
+        }
         Unchecked::DecisionTime => "whether it was decided when the verifier says so (decision-time)",
         Unchecked::Freshness => "whether it was answered in time (freshness)",
         Unchecked::Issued => "whether a verifier asked this (issued; pass --request)",

@@ -237,7 +237,9 @@ fn refused(
 /// Whether it might have had to wait for a debt of break-glass that is not known here.
 fn debts_unknown(evidence: &Evidence, trust: &Trust, against: &Against<'_>) -> bool {
     let own = evidence.challenge.request.action.as_str().starts_with(RESERVED);
-    against.circumstances.debts.is_empty() && !own && trust.rules().iter().any(|rule| rule.mode() == Mode::BreakGlass)
+    against.circumstances.debts.is_empty()
+        && !own
+        && trust.rules().iter().any(|rule| rule.mode() == Mode::BreakGlass)
 }
 
 /// The first claim that differs, by name.

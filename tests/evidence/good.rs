@@ -44,6 +44,7 @@ fn without_a_log_the_time_is_the_verifiers_word() {
     let verdict = judged(&bare(), &team().against()).unwrap();
     assert_eq!(verdict.time, Time::OnItsWord);
     let unchecked = [
+        Unchecked::Debts,
         Unchecked::DecisionTime,
         Unchecked::Later,
         Unchecked::Log,

@@ -12,7 +12,7 @@ use touchgate::request::{Mode, Request};
 use touchgate::response::Response;
 use touchgate::statement::Decision;
 use touchgate::trust::manifest::Manifest;
-use touchgate::trust::quorum::decide;
+use touchgate::trust::quorum::{Circumstances, decide};
 use touchgate::trust::{Files, Trust, read_directory};
 use touchgate::unix_time::UnixTime;
 use touchgate::verify::{OpenRequests, Verified, response};
@@ -160,7 +160,7 @@ pub(crate) fn grant(evidence: &mut Evidence, version: &Version) -> Entry {
         other => panic!("{other:?}"),
     };
     let approvals = evidence.answers().iter().map(judge).collect();
-    let met = decide(&version.trust, &evidence.challenge, approvals, at).unwrap();
+    let met = decide(&version.trust, &evidence.challenge, approvals, Circumstances::default(), at).unwrap();
     let sealed = SealedGrant::new(met, evidence.digest(), at);
     evidence.grant = Some(sealed.claims().to_map());
     sealed.entry()
