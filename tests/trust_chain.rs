@@ -1,6 +1,8 @@
 //! Versions of trust: files proved into one, and the chain of updates from the pin to the newest.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "trust_chain/attacks.rs"]
+mod attacks;
 #[allow(dead_code)]
 #[path = "support/case.rs"]
 mod case;
@@ -12,3 +14,5 @@ mod packets;
 mod people;
 #[path = "trust_chain/proved.rs"]
 mod proved;
+#[path = "trust_chain/world.rs"]
+mod world;

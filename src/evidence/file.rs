@@ -28,6 +28,8 @@ struct EvidenceFile {
     answers: Vec<AnswerFile>,
     trust: TrustFile,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    after: Option<TrustFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     decision: Option<DecisionFile>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "strict::object")]
     grant: Option<Map<String, Value>>,
@@ -92,12 +94,12 @@ impl Evidence {
             return Err(malformed(format!("touchgate: {:?}, not {FORMAT:?}", file.touchgate)));
         }
         bounded("answers", file.answers.len(), MAX_ANSWERS)?;
-        bounded("files of trust", file.trust.files.len(), MAX_PROVED)?;
         let challenge = Challenge::parse(file.challenge.as_bytes()).map_err(EvidenceError::Challenge)?;
         let mut evidence = Self {
             challenge,
             answers: Vec::new(),
-            trust: Carried { version: file.trust.version, size: file.trust.size, files: Vec::new() },
+            trust: carried_of(file.trust)?,
+            after: file.after.map(carried_of).transpose()?,
             decision: file.decision.map(|DecisionFile { outcome, at }| Decided { outcome, at }),
             grant: file.grant,
             log: file.log,
@@ -112,13 +114,6 @@ impl Evidence {
             if evidence.answers.len() == before {
                 return Err(malformed(format!("answer {index} stands twice")));
             }
-        }
-        for file in file.trust.files {
-            let file = carried(file)?;
-            if evidence.trust.files.last().is_some_and(|before| before.path >= file.path) {
-                return Err(malformed(format!("the files of trust are not in order at {:?}", file.path)));
-            }
-            evidence.trust.files.push(file);
         }
         Ok(evidence)
     }
@@ -141,12 +136,17 @@ impl Evidence {
                 proof: file.proof.clone(),
             }
         };
-        let Carried { version, size, files } = &self.trust;
+        let trust = |Carried { version, size, files }: &Carried| TrustFile {
+            version: *version,
+            size: *size,
+            files: files.iter().map(file).collect(),
+        };
         let whole = EvidenceFile {
             touchgate: FORMAT.into(),
             challenge: self.challenge.to_text(),
             answers: self.answers.iter().map(answer).collect(),
-            trust: TrustFile { version: *version, size: *size, files: files.iter().map(file).collect() },
+            trust: trust(&self.trust),
+            after: self.after.as_ref().map(trust),
             decision: self.decision.map(|Decided { outcome, at }| DecisionFile { outcome, at }),
             grant: self.grant.clone(),
             log: self.log.clone(),
@@ -155,6 +155,20 @@ impl Evidence {
         text.push('\n');
         text
     }
+}
+
+fn carried_of(file: TrustFile) -> Result<Carried, EvidenceError> {
+    let TrustFile { version, size, files } = file;
+    bounded("files of trust", files.len(), MAX_PROVED)?;
+    let mut proofs: Vec<FileProof> = Vec::new();
+    for file in files {
+        let file = carried(file)?;
+        if proofs.last().is_some_and(|before| before.path >= file.path) {
+            return Err(malformed(format!("the files of trust are not in order at {:?}", file.path)));
+        }
+        proofs.push(file);
+    }
+    Ok(Carried { version, size, files: proofs })
 }
 
 fn carried(file: ProvedFile) -> Result<FileProof, EvidenceError> {

@@ -9,12 +9,14 @@
 //!     "version": "7 sha256:5891b5b5…", "size": 12,
 //!     "files": [{ "path": "policy.toml", "index": 3, "text": "audience = …", "proof": ["sha256:…"] }]
 //!   },
+//!   "after": { "version": "8 sha256:b5bb9d80…", "size": 13, "files": […] },
 //!   "decision": { "outcome": "approved", "at": "2026-11-20T04:09:30Z" },
 //!   "grant": { "jti": "01KA8Y3V0GQ4M7ZT6XWB1HJ5C9" },
 //!   "log": { "index": 17, "entry": "{…}", "proof": ["sha256:…"], "checkpoint": "approve.example.com\n18\n…" }
 //! }
 //! ```
 //!
+//! `after` stands in updates of trust alone: the files of the version that they lead to.
 //! What is read is not believed: [`Evidence::parse`] sees to shapes and bounds alone.
 
 mod collect;
@@ -59,6 +61,8 @@ pub struct Evidence {
     answers: Vec<Answered>,
     /// The files of trust that it is judged by.
     pub trust: Carried,
+    /// Of an update of trust, what it leads to: the same files of the version after.
+    pub after: Option<Carried>,
     /// How it ended; absent as long as answers are collected.
     pub decision: Option<Decided>,
     /// The claims of the grant that came of it.
@@ -148,8 +152,15 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError::TooMany`].
     pub fn new(challenge: Challenge, answers: Vec<Answered>, trust: Carried) -> Result<Self, EvidenceError> {
-        let mut evidence =
-            Self { challenge, answers: Vec::new(), trust, decision: None, grant: None, log: None };
+        let mut evidence = Self {
+            challenge,
+            answers: Vec::new(),
+            trust,
+            after: None,
+            decision: None,
+            grant: None,
+            log: None,
+        };
         for answer in answers {
             evidence.add(answer)?;
         }

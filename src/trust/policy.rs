@@ -30,6 +30,12 @@ use crate::verify::Tier;
 pub const UPDATE_ACTION: &str = "touchgate.trust.update";
 /// The action that settles the debt of a break-glass request.
 pub const COUNTERSIGN_ACTION: &str = "touchgate.countersign";
+/// The action that ends a token's worth at once.
+pub const REVOKE_ACTION: &str = "touchgate.trust.revoke";
+/// Who asks for a change of trust, unless the rule has a slot for the requester: nobody in particular. The people whom
+/// the rule names make the proposal by signing it, each on a machine that found out for itself what it does, so that
+/// none of them is set apart as the one who asked and may not sign.
+pub const WHOEVER_SIGNS: &str = "touchgate:trust";
 /// Actions below this name belong to Touchgate; only rules that spell them out match.
 pub(crate) const RESERVED: &str = "touchgate.";
 /// How many people it takes to settle a debt.
@@ -44,6 +50,12 @@ const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
 const MAX_COUNT: u32 = 100;
 /// The most rules: each is held against every other once, at load.
 const MAX_RULES: usize = 4096;
+
+/// Whether a request is a change of trust that nobody in particular asks for.
+pub(crate) fn is_of_whoever_signs(request: &Request) -> bool {
+    matches!(request.action.as_str(), UPDATE_ACTION | REVOKE_ACTION)
+        && request.requester.as_str() == WHOEVER_SIGNS
+}
 
 /// policy.toml as it is written.
 #[derive(Deserialize)]

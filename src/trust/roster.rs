@@ -68,6 +68,8 @@ pub struct Person {
     pub identities: Vec<Identity>,
     /// What they hold.
     pub tokens: Vec<Token>,
+    /// The serials of those that they hold, too, and whose certificates evidence left out. Empty in whole trust.
+    pub left_out: Vec<String>,
 }
 
 /// A token that somebody holds, and the key on it.
@@ -237,12 +239,15 @@ impl Roster {
             }
             identities.push(identity);
         }
-        let mut tokens = Vec::new();
+        let (mut tokens, mut left_out) = (Vec::new(), Vec::new());
         for (serial, token) in read {
             if let Some(other) = taken.serials.insert(serial.clone(), index) {
                 return Err(duplicate("serial", &serial, other).into());
             }
-            let Some(token) = token? else { continue };
+            let Some(token) = token? else {
+                left_out.push(serial);
+                continue;
+            };
             let fingerprint = token.key.fingerprint().clone();
             if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
                 return Err(duplicate("key", &fingerprint.to_hex(), other).into());
@@ -259,7 +264,7 @@ impl Roster {
                 members.push(index);
             }
         }
-        self.people.push(Person { name: name.into(), groups, identities, tokens });
+        self.people.push(Person { name: name.into(), groups, identities, tokens, left_out });
         Ok(())
     }
 
