@@ -52,7 +52,7 @@ pub enum ChainError {
         /// The version that it leads to.
         number: u64,
         /// What is wrong with it.
-        error: UpdateError,
+        error: Box<UpdateError>,
     },
     /// Two versions have the same number.
     #[error("two versions have the number {number}: {found} here, and {seen} was seen before")]
@@ -232,7 +232,7 @@ pub fn follow(
                 let bytes = versions.read(number)?.ok_or(ChainError::Gap { missing: number, newer })?;
                 let evidence = Evidence::parse(&bytes).map_err(UpdateError::Evidence);
                 let update = evidence.and_then(|evidence| judge(&last, &evidence, now));
-                last = *update.map_err(|error| ChainError::Broken { number, error })?.to();
+                last = *update.map_err(|error| ChainError::Broken { number, error: Box::new(error) })?.to();
                 way.push(last);
             }
         }
