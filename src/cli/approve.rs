@@ -1,15 +1,19 @@
 //! `approve` and `refuse`: read the request, decide, touch, and write the signed answer.
 
+mod watch;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::card::{KeptPin, Token};
+use crate::card::{KeptPin, Token, TokenInfo};
 use crate::challenge::{Audience, Challenge};
 use crate::cli::authorities::Authorities;
 use crate::cli::counter::{self, Planned};
+use crate::cli::exchange::Exchange;
+use crate::cli::place::Chosen;
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, place, read_input};
@@ -18,11 +22,15 @@ use crate::statement::{Decision, MAX_STATEMENT};
 use crate::text::Text;
 use crate::unix_time::UnixTime;
 
+pub(super) use watch::LOOK_EVERY;
+
 const EXAMPLE: &str = "\
 Example:
   touchgate approve HJ5C9.request                 writes HJ5C9.approval
   touchgate approve HJ5C9.request --detached ok   writes ok and ok.asc: `gpg --verify ok.asc ok`
-  touchgate approve HJ5C9.request --with-counter  also HJ5C9.counter.pem, for `verify --counter`";
+  touchgate approve HJ5C9.request --with-counter  also HJ5C9.counter.pem, for `verify --counter`
+  touchgate approve --exchange /mnt/share         what waits there; writes HJ5C9.NAME.approval beside it
+  touchgate approve --exchange /mnt/share --watch and whatever comes later, one after the other";
 
 // Arguments of `approve`.
 #[derive(Args, Debug)]
@@ -31,11 +39,14 @@ pub(super) struct Arguments {
     #[command(flatten)]
     signing: Signing,
     /// Write NAME and NAME.asc, as OpenPGP tools like them, instead of CODE.approval
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "exchange")]
     detached: Option<PathBuf>,
     /// Have the token attest its signature counter afterwards, into CODE.counter.pem
-    #[arg(long)]
+    #[arg(long, conflicts_with = "exchange")]
     with_counter: bool,
+    /// Wait for requests in the directory, show each, and ask at the terminal what to do with it
+    #[arg(long, requires = "exchange", conflicts_with = "request")]
+    watch: bool,
 }
 
 // Arguments of `refuse`.
@@ -51,10 +62,13 @@ pub(super) struct RefuseArguments {
 
 // What both take.
 #[derive(Args, Debug)]
-struct Signing {
+pub(super) struct Signing {
     /// A request's file, its code, or - for standard input; without it, the one that waits here
     #[arg(value_name = "REQUEST")]
     request: Option<PathBuf>,
+    /// Take requests from this directory and write answers into it, as `run --exchange` does at the other end
+    #[arg(long, value_name = "DIR")]
+    exchange: Option<PathBuf>,
     /// Read the PIN from this descriptor
     #[arg(long, value_name = "N")]
     pin_fd: Option<u32>,
@@ -68,7 +82,10 @@ struct Signing {
 
 /// Signs an approval.
 pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
-    let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    if arguments.watch {
+        return watch::watch(common, &arguments.signing);
+    }
+    let (source, challenge) = read_request(common, &arguments.signing)?;
     match &arguments.detached {
         Some(name) => place::check_free(&[name, &beside(name)])?,
         None => source.check_free(&challenge, "approval")?,
@@ -85,11 +102,12 @@ pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
         place::check_free(&[&path])?;
         counter_path = Some(path);
     }
+    let counted = arguments.with_counter;
     let mut decided =
-        decide(common, &arguments.signing, challenge.clone(), Decision::Approve, arguments.with_counter)?;
+        decide(common, &arguments.signing, &source, challenge.clone(), Decision::Approve, counted)?;
     let written = match &arguments.detached {
         Some(name) => write_detached(name, &decided.response)?,
-        None => write_answer(&source, &challenge, "approval", &decided.response)?,
+        None => write_answer(&source, &challenge, &decided)?,
     };
     let Some(path) = counter_path else {
         return Ok(told(Verdict::Approved, "approved", &challenge, written));
@@ -113,16 +131,34 @@ pub(super) fn approve(common: &Common, arguments: &Arguments) -> Outcome {
 pub(super) fn refuse(common: &Common, arguments: &RefuseArguments) -> Outcome {
     let because = arguments.because.as_deref().map(Text::new).transpose();
     let because = because.map_err(|error| Failure::usage(format!("--because: {error}")))?;
-    let (source, challenge) = read_request(arguments.signing.request.as_deref())?;
+    let (source, challenge) = read_request(common, &arguments.signing)?;
     source.check_free(&challenge, "refusal")?;
-    let decided = decide(common, &arguments.signing, challenge.clone(), Decision::Refuse { because }, false)?;
-    let written = write_answer(&source, &challenge, "refusal", &decided.response)?;
-    Ok(told(Verdict::Refused, "refused", &challenge, written))
+    answer(common, &arguments.signing, &source, challenge, Decision::Refuse { because })
+}
+
+/// Signs a decision and writes the answer where it belongs.
+fn answer(
+    common: &Common,
+    signing: &Signing,
+    source: &Source,
+    challenge: Challenge,
+    decision: Decision,
+) -> Outcome {
+    let (verdict, word) = match decision {
+        Decision::Approve => (Verdict::Approved, "approved"),
+        Decision::Refuse { .. } => (Verdict::Refused, "refused"),
+    };
+    let decided = decide(common, signing, source, challenge.clone(), decision, false)?;
+    let written = write_answer(source, &challenge, &decided)?;
+    Ok(told(verdict, word, &challenge, written))
 }
 
 /// A response, and what else was asked of the token that made it.
 struct Decided {
     response: Response,
+    /// Whose answer it is, as files are named after them, and how they are.
+    person: String,
+    ending: &'static str,
     desk: Desk,
     token: Token,
     kept: KeptPin,
@@ -142,6 +178,7 @@ impl Decided {
 fn decide(
     common: &Common,
     signing: &Signing,
+    source: &Source,
     challenge: Challenge,
     decision: Decision,
     with_counter: bool,
@@ -164,18 +201,35 @@ fn decide(
     let served = signing.audience.as_ref().or(chosen.as_ref().map(|chosen| &chosen.trust.audience));
     check(&challenge, served, UnixTime::now())?;
     let given = signing.certificate.as_deref().map(work::given_certificate).transpose()?;
+    let ending = ending(&decision);
     let statement = challenge.decided(decision);
     let mut token = work::find_token(common, &desk.patience(statement.challenge.expires))?;
     if let Some(chosen) = &chosen {
         work::check_touch(token.info(), &chosen.trust)?;
     }
     let cert = work::certificate(token.info(), chosen.as_ref().map(|chosen| &chosen.trust), given)?;
+    let person = holder(token.info(), chosen.as_ref());
+    source.check_free_for(&statement.challenge, &person, ending)?;
     let patience = desk.patience(statement.challenge.expires);
     let counter = authorities.map(|authorities| Planned::new(&token, authorities, &patience)).transpose()?;
     work::show_statement(&desk, &statement);
     let mut kept = KeptPin::default();
     let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut kept)?;
-    Ok(Decided { response, desk, token, kept, counter })
+    Ok(Decided { response, person, ending, desk, token, kept, counter })
+}
+
+fn ending(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approval",
+        Decision::Refuse { .. } => "refusal",
+    }
+}
+
+/// The name of trust for whoever holds this token, or the token's number.
+fn holder(token: &TokenInfo, chosen: Option<&Chosen>) -> String {
+    let key = token.signature_key.as_ref();
+    let known = chosen.zip(key).and_then(|(chosen, key)| chosen.trust.roster.holder(&key.fingerprint));
+    known.map_or_else(|| token.ident.to_string(), |(person, _)| person.name.clone())
 }
 
 /// What the client refuses to show for signing: what has expired, and what is for somebody else.
@@ -214,25 +268,39 @@ fn check(challenge: &Challenge, served: Option<&Audience>, now: UnixTime) -> Res
 #[derive(Debug)]
 enum Source {
     Directory(PathBuf),
+    Exchange(Exchange),
     StandardInput,
 }
 
 impl Source {
-    /// Where what belongs to the answer will lie, without its ending; nowhere, if it goes to standard output.
+    /// Where what belongs to the answer will lie, without its ending; nowhere, if it goes to standard output or
+    /// depends on who gives it.
     fn place(&self, challenge: &Challenge) -> Option<PathBuf> {
         match self {
-            Self::StandardInput => None,
+            Self::Exchange(_) | Self::StandardInput => None,
             Self::Directory(directory) => Some(directory.join(challenge.id.short_code())),
         }
     }
 
     /// Where the answer will lie.
-    fn answer(&self, challenge: &Challenge, ending: &str) -> Option<PathBuf> {
-        self.place(challenge).map(|place| place.with_extension(ending))
+    fn answer(&self, challenge: &Challenge, person: &str, ending: &str) -> Option<PathBuf> {
+        match self {
+            Self::Exchange(exchange) => Some(exchange.answer(challenge, person, ending)),
+            _ => self.place(challenge).map(|place| place.with_extension(ending)),
+        }
     }
 
     fn check_free(&self, challenge: &Challenge, ending: &str) -> Result<(), Failure> {
-        self.answer(challenge, ending).map_or(Ok(()), |path| place::check_free(&[&path]))
+        let path = self.place(challenge).map(|place| place.with_extension(ending));
+        path.map_or(Ok(()), |path| place::check_free(&[&path]))
+    }
+
+    /// The same once it is known who answers.
+    fn check_free_for(&self, challenge: &Challenge, person: &str, ending: &str) -> Result<(), Failure> {
+        match self {
+            Self::Exchange(exchange) => place::check_free(&[&exchange.answer(challenge, person, ending)]),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -243,12 +311,18 @@ fn beside(name: &Path) -> PathBuf {
     signature.into()
 }
 
-fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
-    let path = match named {
-        None => the_waiting_one()?,
-        Some(name) if name.as_os_str() == "-" || name.exists() => name.to_owned(),
-        Some(name) => {
-            let by_code = name.with_extension("request");
+fn read_request(common: &Common, signing: &Signing) -> Result<(Source, Challenge), Failure> {
+    let named = signing.request.as_deref();
+    let exchange = signing.exchange.as_deref().map(Exchange::open).transpose()?;
+    let path = match (named, &exchange, &signing.exchange) {
+        (None, Some(exchange), _) => {
+            let waiting = exchange.waiting(watch::myself(common).as_deref(), UnixTime::now())?;
+            only(waiting, "in that directory")?
+        }
+        (None, None, _) => only(waiting_here()?, "in this directory")?,
+        (Some(name), _, _) if name.as_os_str() == "-" || name.exists() => name.to_owned(),
+        (Some(name), _, directory) => {
+            let by_code = directory.as_deref().unwrap_or(Path::new("")).join(name).with_extension("request");
             let missing = || {
                 Failure::failed("no-such-request", format!("there is no request {}", name.display()))
                     .hint("give its file, as in HJ5C9.request")
@@ -261,16 +335,17 @@ fn read_request(named: Option<&Path>) -> Result<(Source, Challenge), Failure> {
         Failure::failed(error.code(), format!("{}: not a request: {error}", path.display()))
             .hint("it was changed on its way, or is not a request; ask for it again")
     })?;
-    let source = match path.parent() {
+    let source = match (exchange, path.parent()) {
+        (Some(exchange), _) => Source::Exchange(exchange),
         _ if path.as_os_str() == "-" => Source::StandardInput,
-        Some(parent) => Source::Directory(parent.to_owned()),
-        None => Source::Directory(PathBuf::new()),
+        (None, Some(parent)) => Source::Directory(parent.to_owned()),
+        (None, None) => Source::Directory(PathBuf::new()),
     };
     Ok((source, challenge))
 }
 
-/// The one request in the working directory that has no answer yet and has not expired.
-fn the_waiting_one() -> Result<PathBuf, Failure> {
+/// The requests in the working directory that have no answer yet and have not expired.
+fn waiting_here() -> Result<Vec<(PathBuf, Challenge)>, Failure> {
     let entries = fs::read_dir(".").map_err(|error| place::unreadable(Path::new("."), &error))?;
     let requests = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
         path.is_file()
@@ -286,10 +361,15 @@ fn the_waiting_one() -> Result<PathBuf, Failure> {
     let mut waiting: Vec<(PathBuf, Challenge)> =
         requests.filter_map(|path| open(&path).map(|challenge| (path, challenge))).collect();
     waiting.sort_by_key(|(_, challenge)| challenge.id);
+    Ok(waiting)
+}
+
+/// The one that waits; of several somebody must say which.
+fn only(mut waiting: Vec<(PathBuf, Challenge)>, place: &str) -> Result<PathBuf, Failure> {
     match (waiting.pop(), waiting.is_empty()) {
         (Some((path, _)), true) => Ok(path.strip_prefix(".").map_or(path.clone(), Path::to_owned)),
         (None, _) => {
-            Err(Failure::usage("nothing waits for you in this directory").hint("name the request's file"))
+            Err(Failure::usage(format!("nothing waits for you {place}")).hint("name the request's file"))
         }
         (Some(last), false) => {
             let mut failure =
@@ -315,11 +395,10 @@ fn the_waiting_one() -> Result<PathBuf, Failure> {
 fn write_answer(
     source: &Source,
     challenge: &Challenge,
-    ending: &str,
-    response: &Response,
+    decided: &Decided,
 ) -> Result<Option<PathBuf>, Failure> {
-    let file = response.to_file();
-    let Some(path) = source.answer(challenge, ending) else {
+    let file = decided.response.to_file();
+    let Some(path) = source.answer(challenge, &decided.person, decided.ending) else {
         let failed = |error: std::io::Error| Failure::failed("write", format!("standard output: {error}"));
         let mut out = std::io::stdout().lock();
         out.write_all(&file).and_then(|()| out.flush()).map_err(failed)?;

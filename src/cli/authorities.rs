@@ -16,6 +16,7 @@ use crate::unix_time::UnixTime;
 const FOLDER: &str = "attestation.intermediates";
 
 /// What may stand above an attestation, beside Yubico's roots.
+#[derive(Clone)]
 pub(super) struct Authorities {
     /// In DER. Untrusted, wherever they come from: they can lead to a root and nowhere else.
     pub intermediates: Vec<Vec<u8>>,

@@ -13,6 +13,7 @@ mod counter;
 mod demo;
 mod doctor;
 mod enrol;
+mod exchange;
 mod failure;
 mod fleet;
 mod init;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetwinsize,
+    tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -46,6 +47,13 @@ impl Terminal {
     /// Writes text. What cannot be shown is not asked for later either, so errors may be passed over.
     pub(super) fn say(&self, text: &str) {
         let _ = (&self.file).write_all(text.as_bytes());
+    }
+
+    /// How many characters fit into a line.
+    pub(super) fn width(&self) -> usize {
+        // One that does not say, or says nothing, is taken for the usual one.
+        let columns = tcgetwinsize(self.file.as_fd()).map_or(0, |size| size.ws_col);
+        if columns == 0 { 80 } else { usize::from(columns) }
     }
 
     /// Asks for one line. What was typed before the prompt is dropped.

@@ -1,4 +1,8 @@
-//! `run`: ask, approve at this machine's own token, verify, and only then become the command.
+//! `run`: ask, gather approvals here and from elsewhere, and only then become the command.
+
+mod gather;
+mod judge;
+mod view;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -11,29 +15,29 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use crate::card::{CardError, KeptPin};
+use crate::card::CardError;
 use crate::challenge::Challenge;
 use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
-use crate::cli::counter::{self, Planned};
-use crate::cli::memory::Memory;
+use crate::cli::counter;
+use crate::cli::exchange::Exchange;
 use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, failure, place};
+use crate::cli::{Common, ask, place};
 use crate::request::{Parameters, command_value};
-use crate::statement::Decision;
 use crate::text::Text;
 use crate::trust::policy::Rule;
-use crate::trust::quorum::{self, Circumstances, QuorumMet};
-use crate::unix_time::UnixTime;
-use crate::verify::{self, Verified};
+use crate::trust::quorum::QuorumMet;
+use gather::Gathering;
+use judge::Judge;
 
 const EXAMPLE: &str = "\
 Example:
   touchgate run deploy payments/prod -- ./deploy.sh --region eu
   touchgate run deploy payments/prod --with image=@app.tar -- ./deploy.sh {image}
+  touchgate run deploy payments/prod --exchange /mnt/share -- ./deploy.sh    approvers elsewhere
 
 The command gets the terminal, the signals and the exit code, as if it had been started by itself.";
 
@@ -43,6 +47,9 @@ The command gets the terminal, the signals and the exit code, as if it had been 
 pub(super) struct Arguments {
     #[command(flatten)]
     asked: ask::Asked,
+    /// Ask others too: the request goes into this directory, their answers are taken from it
+    #[arg(long, value_name = "DIR")]
+    exchange: Option<PathBuf>,
     /// Read the PIN from this descriptor
     #[arg(long, value_name = "N")]
     pin_fd: Option<u32>,
@@ -136,58 +143,27 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     if arguments.dry_run {
         return Ok(Passed::Explained(explained(&challenge, rule, &ready)));
     }
-    check_alone(rule)?;
-    let mut memory = Memory::new()?;
-    memory.open(challenge.clone());
+    let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
+    check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
+    let judge = Judge::new(&chosen.trust, &challenge)?;
     let authorities =
         arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
     let authorities = authorities.transpose()?;
-    let patience = desk.patience(challenge.expires);
-    let mut token = work::find_token(common, &patience)?;
-    work::check_touch(token.info(), &chosen.trust)?;
-    let planned = authorities.map(|authorities| Planned::new(&token, authorities, &patience)).transpose()?;
-    let cert = work::certificate(token.info(), Some(&chosen.trust), None)?;
-    let statement = challenge.clone().decided(Decision::Approve);
-    show_digested(&desk, arguments, &challenge);
-    work::show_statement(&desk, &statement);
-    let mut kept = KeptPin::default();
-    let response = work::sign(&mut desk, &mut token, &cert, &statement, &mut kept)?;
-    let code = challenge.id.short_code();
-    let verified = match planned {
-        None => verify::response(&response, &chosen.trust, &mut memory, UnixTime::now()),
-        Some(planned) => {
-            let made = planned.make(&mut desk, &mut token, &mut kept, &patience)?;
-            made.presented().and_then(|presented| {
-                let now = UnixTime::now();
-                verify::response_with_counter(&response, &presented, &chosen.trust, &mut memory, now)
-            })
-        }
+    let published = exchange.map(|exchange| exchange.publish(&challenge)).transpose()?;
+    // Who asks others is not asked at once, unless a PIN says that they will be.
+    let here = published.is_none() || desk.has_given_pin();
+    let gathering = Gathering {
+        common,
+        desk: &mut desk,
+        chosen: &chosen,
+        challenge: &challenge,
+        judge,
+        published,
+        authorities,
+        apart: digested(arguments, &challenge),
+        told: 0,
     };
-    drop(kept);
-    let approval = match verified.map_err(|rejection| failure::rejected(&rejection, &code))? {
-        Verified::Approved(approval) => approval,
-        Verified::Refused(refusal) => {
-            let refused = format!("{} refused {code}", refusal.answer().person());
-            return Err(Failure {
-                verdict: Verdict::Refused,
-                exit: exit::NO,
-                ..Failure::failed("refused", refused)
-            });
-        }
-    };
-    say(&format!(
-        "approved: {code}, {} on {}, by {} (token {}, {})\n",
-        challenge.request.action,
-        challenge.request.resource,
-        approval.answer().person(),
-        approval.answer().serial(),
-        approval.answer().tier()
-    ));
-    if let Some(counted) = approval.answer().counter() {
-        say(&format!("counter: {}\n", counter::text(counted, approval.answer().signed_at())));
-    }
-    let met =
-        quorum::decide(&chosen.trust, &challenge, vec![approval], Circumstances::default(), UnixTime::now())?;
+    let met = gathering.decision(here)?;
     if commit::checked_out(&arguments.command) != checkout {
         return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
             .hint("run it again"));
@@ -197,7 +173,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     if desk.cancel.load(Ordering::SeqCst) {
         return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
     }
-    Ok(Passed::Approved(Box::new(met), ready))
+    Ok(Passed::Approved(met, ready))
 }
 
 /// A verdict that cannot be delivered is found out before the touch.
@@ -232,31 +208,33 @@ fn needs(rule: &Rule) -> String {
     each.join(" and ")
 }
 
-/// Says before anybody is asked that one token cannot be enough.
-fn check_alone(rule: &Rule) -> Result<(), Failure> {
-    let slots: u32 = rule.need.iter().map(|need| need.count).sum();
-    if slots == 1 {
-        return Ok(());
-    }
-    Err(Failure::failed("quorum", format!("the rule needs {slots} approvals: {}", needs(rule)))
-        .hint("`run` cannot collect approvals of several people yet; use a rule with one"))
+fn slots(rule: &Rule) -> u32 {
+    rule.need.iter().map(|need| need.count).sum()
 }
 
-/// Shows a command line that is too long to be signed as it is: apart, for it is not in the statement.
-fn show_digested(desk: &Desk, arguments: &Arguments, challenge: &Challenge) {
+/// Says before anybody is asked that one token cannot be enough, and nobody else would be asked.
+fn check_enough(rule: &Rule, others: bool) -> Result<(), Failure> {
+    if slots(rule) == 1 || others {
+        return Ok(());
+    }
+    Err(Failure::failed("quorum", format!("the rule needs {} approvals: {}", slots(rule), needs(rule))).hint(
+        "run it at a terminal, where one after the other can approve, or ask others with --exchange DIR",
+    ))
+}
+
+/// A command line that is too long to be signed as it is: shown apart, for it is not in the statement.
+fn digested(arguments: &Arguments, challenge: &Challenge) -> String {
     let digested = challenge
         .request
         .parameters
         .iter()
         .any(|(name, value)| name.as_str() == "command" && value.as_str().starts_with("sha256:"));
-    if digested {
-        let words: String = arguments
-            .command
-            .iter()
-            .map(|word| format!("  {}\n", printable(&word.to_string_lossy())))
-            .collect();
-        desk.show(&format!("not signed itself, but by its digest, param.command below:\n{words}"));
+    if !digested {
+        return String::new();
     }
+    let words: String =
+        arguments.command.iter().map(|word| format!("  {}\n", printable(&word.to_string_lossy()))).collect();
+    format!("not signed itself, but by its digest, param.command below:\n{words}")
 }
 
 /// What `run` itself knows of the request: the command line, and the commit of a clean tree.

@@ -48,14 +48,7 @@ impl Desk {
     /// If a PIN was to be handed over and was not, or signals cannot be caught.
     pub(super) fn new(common: &Common, pin_fd: Option<u32>) -> Result<Self, Failure> {
         let cancel = Arc::new(AtomicBool::new(false));
-        let ignored = ignored_signals();
-        let signals =
-            [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
-        // What we were started to ignore stays ignored, for the command too: `nohup touchgate run …`.
-        for signal in signals.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
-            signal_hook::flag::register(signal, Arc::clone(&cancel))
-                .map_err(|error| Failure::failed("signals", error.to_string()))?;
-        }
+        catch_signals(&cancel)?;
         let terminal = if common.no_input { None } else { Terminal::open(Arc::clone(&cancel)) };
         let source = match (pin_fd, &terminal) {
             (Some(number), _) => PinSource::Given(Some(pin::from_descriptor(number, &cancel)?)),
@@ -64,6 +57,18 @@ impl Desk {
             (None, None) => PinSource::Pinentry,
         };
         Ok(Self { cancel, terminal, source })
+    }
+
+    /// Whether a PIN was handed over that was not used.
+    pub(super) fn has_given_pin(&self) -> bool {
+        matches!(self.source, PinSource::Given(Some(_)))
+    }
+
+    /// Has whoever comes next asked at the terminal: a PIN that was handed over was one person's.
+    pub(super) fn ask_here_from_now_on(&mut self) {
+        if matches!(self.source, PinSource::Given(_)) && self.terminal.is_some() {
+            self.source = PinSource::Terminal;
+        }
     }
 
     /// Shows text to the person: at the terminal if there is one, else on standard error.
@@ -86,6 +91,21 @@ impl Desk {
     }
 }
 
+/// Has `cancel` raised by the signals that end a program.
+///
+/// # Errors
+/// If they cannot be caught.
+pub(super) fn catch_signals(cancel: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let ignored = ignored_signals();
+    let signals = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+    // What we were started to ignore stays ignored, for the command too: `nohup touchgate run …`.
+    for signal in signals.into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
+        signal_hook::flag::register(signal, Arc::clone(cancel))
+            .map_err(|error| Failure::failed("signals", error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// When a command that changes a token gives up.
 pub(super) fn soon() -> UnixTime {
     UnixTime::now().plus(UNHURRIED)
@@ -106,7 +126,11 @@ pub(super) fn patient() -> Arc<Waiting> {
 /// # Errors
 /// Every outcome is its own [`CardError`].
 pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, Failure> {
-    let token = select::open(common.card_path, common.card, patience).map_err(|error| {
+    found(select::open(common.card_path, common.card, patience), patience)
+}
+
+fn found(opened: Result<Token, CardError>, patience: &Patience) -> Result<Token, Failure> {
+    let token = opened.map_err(|error| {
         // A signal also breaks into the wait for the card, and what comes of that is not the reason.
         if patience.cancel.load(Ordering::SeqCst) {
             CardError::Cancelled { waited: Duration::ZERO }
@@ -118,6 +142,28 @@ pub(super) fn find_token(common: &Common, patience: &Patience) -> Result<Token, 
         say("note: scdaemon has the card; going through it\n");
     }
     Ok(token)
+}
+
+/// The same where several people come one after the other: of several tokens the one that has not answered yet.
+///
+/// # Errors
+/// As [`find_token`].
+pub(super) fn find_other_token(
+    common: &Common,
+    patience: &Patience,
+    answered: &[String],
+) -> Result<Token, Failure> {
+    let named = common.card.filter(|card| !answered.contains(&card.to_string()));
+    match select::open(common.card_path, named, patience) {
+        Err(CardError::Several { list }) => {
+            let mut others = list.iter().filter(|card| !answered.contains(&card.to_string()));
+            match (others.next(), others.next()) {
+                (Some(one), None) => found(select::open(common.card_path, Some(*one), patience), patience),
+                _ => Err(CardError::Several { list }.into()),
+            }
+        }
+        opened => found(opened, patience),
+    }
 }
 
 /// The certificate of a token's signature key: from trust, from `given`, or from gpg's keyring.

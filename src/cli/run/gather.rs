@@ -1,0 +1,247 @@
+//! Gathers answers until there is a decision: from people at this machine, one after the other, and from files.
+
+use std::sync::atomic::Ordering;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::card::{CardError, KeptPin};
+use crate::challenge::Challenge;
+use crate::cli::approve::LOOK_EVERY;
+use crate::cli::authorities::Authorities;
+use crate::cli::counter::{self, Planned};
+use crate::cli::exchange::{Found, Published};
+use crate::cli::place::Chosen;
+use crate::cli::prompt::Typed;
+use crate::cli::report::{Failure, Verdict, exit, say};
+use crate::cli::run::judge::{Judge, Step};
+use crate::cli::run::view::View;
+use crate::cli::work::{self, Desk};
+use crate::cli::{Common, failure};
+use crate::response::Response;
+use crate::statement::Decision;
+use crate::trust::quorum::QuorumMet;
+use crate::unix_time::UnixTime;
+use crate::verify::{Answer, Presented};
+
+/// The most lines about files that are of no use: a directory that others write to must not flood the screen.
+const MAX_TOLD: u32 = 64;
+
+/// Everything that a decision is awaited with.
+pub(super) struct Gathering<'a> {
+    pub(super) common: &'a Common,
+    pub(super) desk: &'a mut Desk,
+    pub(super) chosen: &'a Chosen,
+    pub(super) challenge: &'a Challenge,
+    pub(super) judge: Judge<'a>,
+    /// The request in a directory, if others are asked by files.
+    pub(super) published: Option<Published>,
+    /// Whose word on counters is believed, if counters are wanted.
+    pub(super) authorities: Option<Authorities>,
+    /// What is shown before each statement.
+    pub(super) apart: String,
+    pub(super) told: u32,
+}
+
+impl Gathering<'_> {
+    /// Waits for a decision. `here` has somebody at this machine asked at once.
+    ///
+    /// # Errors
+    /// A refusal, the end of the time, an interruption; whatever went wrong at this machine's token if nobody else
+    /// is asked.
+    pub(super) fn decision(mut self, here: bool) -> Result<Box<QuorumMet>, Failure> {
+        let mut view = View::default();
+        if let Some(published) = &self.published {
+            say(&format!("asked: {}\n", published.path().display()));
+        }
+        if here && let Some(met) = self.here()? {
+            return Ok(met);
+        }
+        loop {
+            self.check_time()?;
+            view.changed(self.desk, &self.judge.standing(self.challenge)?);
+            let mut found = Vec::new();
+            let typed = self.wait(&mut view, &mut found)?;
+            for file in found {
+                if let Some(met) = self.file(file)? {
+                    return Ok(met);
+                }
+            }
+            if typed {
+                self.desk.ask_here_from_now_on();
+                match self.here() {
+                    Ok(Some(met)) => return Ok(met),
+                    Ok(None) => {}
+                    Err(failure) if is_final(&failure) => return Err(failure),
+                    // Somebody else, or the same person at the next attempt.
+                    Err(failure) => say(&failure.text()),
+                }
+            }
+        }
+    }
+
+    /// Waits until somebody presses Enter (true) or something else is to be looked at.
+    fn wait(&mut self, view: &mut View, found: &mut Vec<Found>) -> Result<bool, Failure> {
+        let expires = self.challenge.expires;
+        let cancelled = || Failure::from(CardError::Cancelled { waited: Duration::ZERO });
+        let published = &mut self.published;
+        let mut look = || {
+            *found = published.as_mut().map(Published::collect).unwrap_or_default();
+            !found.is_empty() || UnixTime::now() >= expires
+        };
+        let Some(terminal) = &self.desk.terminal else {
+            while !look() {
+                if self.desk.cancel.load(Ordering::SeqCst) {
+                    return Err(cancelled());
+                }
+                sleep(LOOK_EVERY);
+            }
+            return Ok(false);
+        };
+        let line = view.waiting(terminal, expires);
+        let mut enough = || {
+            view.tick(terminal, expires);
+            look()
+        };
+        match terminal.ask_until(&line, &mut enough) {
+            Ok(Some(Typed::Line(_))) => Ok(true),
+            Ok(Some(Typed::Cancelled)) => Err(cancelled()),
+            // Nobody types here any more: files are waited for alone.
+            Ok(Some(Typed::Ended)) | Err(_) if self.published.is_some() => {
+                self.desk.terminal = None;
+                Ok(false)
+            }
+            Ok(Some(Typed::Ended)) | Err(_) => Err(cancelled()),
+            Ok(None) => {
+                terminal.say("\n");
+                Ok(false)
+            }
+        }
+    }
+
+    fn check_time(&self) -> Result<(), Failure> {
+        let (now, expires) = (UnixTime::now(), self.challenge.expires);
+        if now < expires {
+            return Ok(());
+        }
+        let missing = self.judge.standing(self.challenge)?.needed;
+        let code = self.challenge.id.short_code();
+        Err(Failure {
+            verdict: Verdict::Expired,
+            exit: exit::NOBODY,
+            ..Failure::failed("expired", format!("{code} expired before enough people had approved"))
+        }
+        .fact("missing", missing)
+        .fact("expired", expires.to_string())
+        .hint("nothing was run; ask again"))
+    }
+
+    /// An answer, or what was none, that came as a file.
+    fn file(&mut self, file: Found) -> Result<Option<Box<QuorumMet>>, Failure> {
+        let why = match file {
+            Found::Bad { name, why } => {
+                Failure::failed("not-an-answer", format!("{name}: {why}")).hint("it is not counted")
+            }
+            Found::Answer { name, response } => match self.judge.answer(&response, None) {
+                Ok(step) => return self.after(step),
+                Err(rejection) => failure::rejected(&rejection, &name),
+            },
+        };
+        self.told = self.told.saturating_add(1);
+        match self.told {
+            ..MAX_TOLD => say(&format!("not counted: {}", why.text())),
+            MAX_TOLD => say("not counted: more files; no more of them are named\n"),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Asks somebody at this machine.
+    fn here(&mut self) -> Result<Option<Box<QuorumMet>>, Failure> {
+        let trust = &self.chosen.trust;
+        let patience = self.desk.patience(self.challenge.expires);
+        let mut token = work::find_other_token(self.common, &patience, &self.judge.serials())?;
+        let key = token.info().signature_key.as_ref();
+        let holder = key.and_then(|key| trust.roster.holder(&key.fingerprint));
+        if let Some((person, _)) = holder
+            && self.judge.has_approved(&person.name)
+        {
+            let again = format!("token {} is {}'s, who has approved", token.info().ident, person.name);
+            return Err(Failure::failed("answered", again).hint("another person's token is needed now"));
+        }
+        work::check_touch(token.info(), trust)?;
+        let authorities = self.authorities.clone();
+        let planned =
+            authorities.map(|authorities| Planned::new(&token, authorities, &patience)).transpose()?;
+        let cert = work::certificate(token.info(), Some(trust), None)?;
+        let statement = self.challenge.clone().decided(Decision::Approve);
+        if !self.apart.is_empty() {
+            self.desk.show(&self.apart);
+        }
+        work::show_statement(self.desk, &statement);
+        let mut kept = KeptPin::default();
+        let response = work::sign(self.desk, &mut token, &cert, &statement, &mut kept)?;
+        let step = match planned {
+            None => self.judged(&response, None)?,
+            Some(planned) => {
+                let made = planned.make(self.desk, &mut token, &mut kept, &patience)?;
+                let code = self.challenge.id.short_code();
+                let presented = made.presented().map_err(|rejection| failure::rejected(&rejection, &code))?;
+                self.judged(&response, Some(&presented))?
+            }
+        };
+        self.after(step)
+    }
+
+    fn judged(&mut self, response: &Response, presented: Option<&Presented>) -> Result<Step, Failure> {
+        let code = self.challenge.id.short_code();
+        self.judge.answer(response, presented).map_err(|rejection| failure::rejected(&rejection, &code))
+    }
+
+    fn after(&self, step: Step) -> Result<Option<Box<QuorumMet>>, Failure> {
+        let code = self.challenge.id.short_code();
+        match step {
+            Step::Met(met, last) => {
+                self.say_approved(&last);
+                Ok(Some(met))
+            }
+            Step::Waiting(last) => {
+                self.say_approved(&last);
+                Ok(None)
+            }
+            Step::Refused(refusal) => {
+                let refused = Failure {
+                    verdict: Verdict::Refused,
+                    exit: exit::NO,
+                    ..Failure::failed("refused", format!("{} refused {code}", refusal.person()))
+                };
+                Err(match refusal.decision() {
+                    Decision::Refuse { because: Some(because) } => {
+                        refused.fact("because", because.to_string())
+                    }
+                    _ => refused,
+                })
+            }
+        }
+    }
+
+    fn say_approved(&self, answer: &Answer) {
+        let Challenge { id, request, .. } = self.challenge;
+        say(&format!(
+            "approved: {}, {} on {}, by {} (token {}, {})\n",
+            id.short_code(),
+            request.action,
+            request.resource,
+            answer.person(),
+            answer.serial(),
+            answer.tier()
+        ));
+        if let Some(counted) = answer.counter() {
+            say(&format!("counter: {}\n", counter::text(counted, answer.signed_at())));
+        }
+    }
+}
+
+/// Whether nothing more is to be waited for.
+fn is_final(failure: &Failure) -> bool {
+    failure.exit == exit::INTERRUPTED || failure.verdict == Verdict::Refused
+}
