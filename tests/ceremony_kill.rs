@@ -1,0 +1,263 @@
+//! Whole ceremonies over the real store, two verifiers at once, killed at any moment: nothing is granted without its
+//! entry, nothing is answered or used twice, and the log is one.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+#[path = "support/case.rs"]
+#[allow(dead_code)]
+mod case;
+#[path = "support/packets.rs"]
+#[allow(dead_code)]
+mod packets;
+#[path = "support/people.rs"]
+#[allow(dead_code)]
+mod people;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use aws_lc_rs::rand;
+use case::fixtures;
+use packets::Recipe;
+use touchgate::audit::entry::Outcome;
+use touchgate::audit::tree::{Tree, leaf_hash};
+use touchgate::audit::{Entry, LogSigner};
+use touchgate::challenge::{Challenge, RequestId};
+use touchgate::grant::{Algorithm, GrantSigner};
+use touchgate::request::{Mode, Request};
+use touchgate::response::Response;
+use touchgate::statement::Decision;
+use touchgate::store::Store as _;
+use touchgate::store::sqlite::Sqlite;
+use touchgate::text::Text;
+use touchgate::trust::{Trust, read_directory};
+use touchgate::unix_time::UnixTime;
+use touchgate::verifier::{Answered, Verifier};
+
+/// Ceremonies that begin: `CEREMONIES=10000` for a night.
+const CEREMONIES: usize = 500;
+/// Tells the child where the store is.
+const STORE: &str = "TOUCHGATE_TEST_CEREMONIES";
+const NAME: &str = "approve.example.com";
+
+fn now() -> UnixTime {
+    "2026-11-20T04:12:00Z".parse().unwrap()
+}
+
+fn random(end: u64) -> u64 {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).unwrap();
+    u64::from_be_bytes(bytes) % end
+}
+
+/// A folder with a store's keys in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        std::fs::write(home.0.path().join("log.pk8"), LogSigner::generate(NAME).unwrap().1).unwrap();
+        let grant = GrantSigner::generate(Algorithm::Es256).unwrap();
+        std::fs::write(home.0.path().join("grant.pk8"), grant).unwrap();
+        home
+    }
+
+    fn store(path: &Path) -> Sqlite {
+        let key = std::fs::read(path.join("log.pk8")).unwrap();
+        Sqlite::open(&path.join("store.db"), LogSigner::from_pkcs8(NAME, &key).unwrap()).unwrap()
+    }
+
+    fn verifier<'a>(store: &'a Sqlite, path: &Path) -> Verifier<'a> {
+        let files = read_directory(&fixtures("trust/team")).unwrap();
+        let trust = Trust::from_files(&files).unwrap();
+        let key = std::fs::read(path.join("grant.pk8")).unwrap();
+        let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
+        Verifier::new(store, trust, files, signer, now()).unwrap()
+    }
+}
+
+fn request() -> Request {
+    let commit = Text::new("git:4f2c9d0e6b1a8c7f3e5d2b4a9c8e7f6d5b4a3c2e").unwrap();
+    Request {
+        action: "deploy".parse().unwrap(),
+        resource: "payments/prod".parse().unwrap(),
+        parameters: [("commit".parse().unwrap(), commit)].into(),
+        requester: "github:alice".parse().unwrap(),
+        via: None,
+        requester_key: None,
+        reason: None,
+        mode: Mode::Ordinary,
+    }
+}
+
+fn signed(challenge: &Challenge, name: &str, refuses: bool) -> Response {
+    let decision = if refuses { Decision::Refuse { because: None } } else { Decision::Approve };
+    let statement = challenge.clone().decided(decision).to_text().into_bytes();
+    let mut key = people::signer(name);
+    let signature = Recipe::plain(&key, u32::try_from(now().seconds()).unwrap()).sign(&mut key, &statement);
+    Response { statement, signature }
+}
+
+/// Not a test: what the processes do that are killed. A ceremony after the other, each answer by two threads at once.
+#[test]
+#[ignore = "started by the test below"]
+fn child() {
+    let Some(path) = std::env::var_os(STORE).map(PathBuf::from) else { return };
+    let store = Home::store(&path);
+    let verifier = Home::verifier(&store, &path);
+    let say = |words: String| {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "\n@ {words} .").and_then(|()| out.flush());
+    };
+    loop {
+        let mut seed = || {
+            let mut bytes = [0; 42];
+            rand::fill(&mut bytes).unwrap();
+            bytes
+        };
+        let challenge = verifier.issue(&request(), now(), &mut seed).unwrap();
+        say(format!("asked {}", challenge.id));
+        let refuses = random(8) == 0;
+        for (name, refuses) in [("carol", false), ("bob", false), ("dave", refuses)] {
+            let response = signed(&challenge, name, refuses);
+            let answer = || verifier.answer(&response, None, None, now()).unwrap();
+            let both = thread::scope(|scope| {
+                let other = scope.spawn(answer);
+                [answer(), other.join().unwrap()]
+            });
+            let granted = both.iter().filter(|a| matches!(a, Answered::Approved(_))).count();
+            let counted =
+                both.iter().filter(|a| !matches!(a, Answered::Rejected(_) | Answered::Late(_))).count();
+            assert_eq!(counted, 1, "one answer counted {counted} times");
+            if granted == 1 {
+                say(format!("granted {}", challenge.id));
+                let uses = thread::scope(|scope| {
+                    let again = || verifier.use_grant(&challenge.id, now()).is_ok();
+                    let other = scope.spawn(again);
+                    usize::from(again()) + usize::from(other.join().unwrap())
+                });
+                assert_eq!(uses, 1, "a grant for one use was used {uses} times");
+                say(format!("used {}", challenge.id));
+            }
+        }
+    }
+}
+
+/// The child and what it says.
+struct Running(Child, JoinHandle<Vec<String>>);
+
+impl Running {
+    fn start(path: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .env(STORE, path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let reader = thread::spawn(move || {
+            // The last line may be half a line.
+            let said = output.lines().map_while(Result::ok);
+            said.filter_map(|l| Some(l.strip_prefix("@ ")?.strip_suffix(" .")?.to_owned())).collect()
+        });
+        Self(child, reader)
+    }
+
+    /// Ends it in the middle of whatever it does; a child that ended by itself failed.
+    fn kill(mut self) -> Vec<String> {
+        assert!(self.0.try_wait().unwrap().is_none(), "the verifier ended by itself");
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+        self.1.join().unwrap()
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    answers: BTreeSet<(String, String)>,
+    outcome: Option<Outcome>,
+    granted: bool,
+    uses: u32,
+}
+
+/// What holds of every store, whatever happened to it. Gives the log and how many ceremonies stand in it.
+fn check(store: &Sqlite, before: &[String], said: &[String]) -> (Vec<String>, usize) {
+    let lines = store.lines(0, usize::MAX).unwrap();
+    assert!(lines.starts_with(before), "the log was rewritten");
+    let mut tree = Tree::default();
+    let mut told: BTreeMap<RequestId, Told> = BTreeMap::new();
+    for line in &lines {
+        tree.append(leaf_hash(line.as_bytes()));
+        match Entry::parse(line.as_bytes()).unwrap() {
+            Entry::Asked { challenge, .. } => {
+                let id = Challenge::parse(challenge.as_bytes()).unwrap().id;
+                assert!(told.insert(id, Told::default()).is_none());
+            }
+            Entry::Answered { request, person, decision, .. } => {
+                assert!(told.get_mut(&request).unwrap().answers.insert((person, decision)), "twice");
+            }
+            Entry::Decided { request, outcome, grant, .. } => {
+                let told = told.get_mut(&request).unwrap();
+                assert!(told.outcome.replace(outcome).is_none(), "decided twice");
+                told.granted = grant.is_some();
+                let approvals = told.answers.iter().filter(|(_, decision)| decision == "approve").count();
+                assert_eq!(told.granted, approvals == 3, "{request}");
+            }
+            Entry::Used { grant, count, .. } => {
+                let told = told.get_mut(&grant).unwrap();
+                assert!(told.granted && told.uses + 1 == count && count == 1, "{grant}");
+                told.uses = count;
+            }
+            Entry::Trust { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let checkpoint = store.checkpoint().unwrap();
+    assert_eq!((checkpoint.checkpoint().size, checkpoint.checkpoint().root), (tree.size(), tree.root()));
+    for (id, told) in &told {
+        let record = store.request(id).unwrap().unwrap();
+        assert_eq!((record.answers.len(), record.outcome), (told.answers.len(), told.outcome), "{id}");
+        let grant = store.grant(id).unwrap();
+        assert_eq!(grant.map(|grant| grant.used), told.granted.then_some(told.uses), "{id}");
+    }
+    // What anybody was told before the kill is there.
+    for line in said {
+        let (word, id) = line.split_once(' ').unwrap();
+        let told = &told[&id.parse().unwrap()];
+        match word {
+            "granted" => assert!(told.granted, "{line}"),
+            "used" => assert_eq!(told.uses, 1, "{line}"),
+            _ => {}
+        }
+    }
+    (lines, told.len())
+}
+
+#[test]
+fn killed_at_random_moments_nothing_is_granted_that_is_not_logged() {
+    let wanted = std::env::var("CEREMONIES").map_or(CEREMONIES, |text| text.parse().unwrap());
+    let (mut began, mut kills) = (0, 0);
+    while began < wanted {
+        // A new store now and then, so that looking at all of it stays short.
+        let home = Home::new();
+        let mut before = Vec::new();
+        for _ in 0..5 {
+            let children = [Running::start(home.0.path()), Running::start(home.0.path())];
+            thread::sleep(std::time::Duration::from_millis(random(900)));
+            let said: Vec<String> = children.into_iter().flat_map(Running::kill).collect();
+            kills += 2;
+            let store = Home::store(home.0.path());
+            let (lines, count) = check(&store, &before, &said);
+            if before.is_empty() {
+                println!("{count} ceremonies, {} entries", lines.len());
+            }
+            before = lines;
+        }
+        let count = |line: &&String| line.contains("\"type\":\"asked\"");
+        began += before.iter().filter(count).count();
+    }
+    println!("{began} ceremonies, {kills} kills");
+}
