@@ -9,7 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use support::{Ran, SERIAL, World, card_arguments, run};
+use serde_json::Value;
+use support::{PIN, Ran, SERIAL, World, card_arguments, run, run_with};
 
 /// Bob's token, in the second reader.
 const BOBS: &str = "87654321";
@@ -24,6 +25,38 @@ fn two() -> World {
 fn init(world: &World, arguments: &[&str]) -> Ran {
     let mut init = world.touchgate(["init", "--no-input", "--touch", "keep", "--card", SERIAL]);
     run(init.arg("--certificate").arg(world.home.certificate()).args(arguments))
+}
+
+/// Bob's token in a file.
+fn enrol(world: &World, name: &str, arguments: &[&str]) {
+    let mut enrol = world.touchgate(["enrol", "--no-input", "--pin-fd", "0", "--name", name]);
+    enrol.args(["--card", BOBS, "--certificate"]).arg(world.home.join("bob.asc")).args(arguments);
+    run_with(&mut enrol, PIN).succeeded();
+}
+
+fn trust(world: &World, arguments: &[&str]) -> Ran {
+    run(world.touchgate(["trust"]).args(arguments))
+}
+
+/// Every file below the directory, for seeing that nothing changed.
+fn snapshot(world: &World) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut open = vec![world.home.work().join("trust")];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => found.push((path.display().to_string(), fs::read(&path).unwrap())),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn person<'a>(shown: &'a Value, name: &str) -> &'a Value {
+    shown["people"].as_array().unwrap().iter().find(|person| person["name"] == name).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -79,4 +112,121 @@ fn a_team_begins_with_one() {
     assert_eq!(shown["people"][0]["groups"], serde_json::json!(["admins", "release"]));
     let again = init(&world, &["--team", "--json"]).exits(1).json();
     assert_eq!(again["code"], "already-set-up");
+}
+
+#[test]
+fn an_enrolment_becomes_part_of_trust() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    enrol(&world, "bob", &[]);
+    let before = snapshot(&world);
+    // A virtual token's attestation leads to test roots, so it is not what it says.
+    let refused = trust(&world, &["add", "bob.enrol", "--json"]).exits(1).json();
+    assert_eq!(refused["code"], "not-attested");
+    assert_eq!(snapshot(&world), before);
+
+    let options =
+        ["--group", "release", "--group", "admns", "--identity", "github:bob", "--touch", "declared"];
+    let added = trust(&world, &[&["add", "bob.enrol"], &options[..]].concat()).succeeded();
+    assert!(
+        added.out.starts_with("added 1 token to trust; this machine goes by its own copy as before\n"),
+        "{}",
+        added.out
+    );
+    assert!(added.out.contains("evidence  declared (its attestation is not believed: "), "{}", added.out);
+    assert!(
+        added.out.contains("note: no rule names the group \"admns\"; did you mean \"admins\"?"),
+        "{}",
+        added.out
+    );
+    let shown = trust(&world, &["show", "trust", "--json"]).succeeded().json();
+    let bob = person(&shown, "bob");
+    assert_eq!((&bob["name"], &bob["tokens"][0]["serial"]), (&"bob".into(), &BOBS.into()));
+    assert_eq!(bob["tokens"][0]["evidence"], "declared");
+    assert_eq!(bob["identities"], serde_json::json!(["github:bob"]));
+    // No attestation is kept that shows nothing, and nothing lies around.
+    assert!(!world.exists(&format!("trust/tokens/{BOBS}.attestation.pem")));
+    let names = fs::read_dir(world.home.work()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.map(|name| name.to_string_lossy().into_owned()).all(|name| !name.starts_with(".trust")));
+    // This machine goes by what it did.
+    let installed = trust(&world, &["show", "--json"]).succeeded().json();
+    assert_eq!(installed["people"].as_array().unwrap().len(), 1);
+    let difference = trust(&world, &["diff", "trust"]).succeeded().out;
+    assert!(
+        difference
+            .contains("  bob: new; groups release, admns; asks as github:bob; tokens 87654321 (declared)\n"),
+        "{difference}"
+    );
+
+    // Twice is refused, also under another name, and changes nothing.
+    let before = snapshot(&world);
+    let again = trust(&world, &["add", "bob.enrol", "--touch", "declared", "--json"]).exits(1).json();
+    assert_eq!(
+        (&again["code"], &again["message"]),
+        (&"held".into(), &"token 87654321 is bob's already".into())
+    );
+    let other = trust(&world, &["add", "bob.enrol", "--person", "eve", "--touch", "declared", "--json"]);
+    assert_eq!(other.exits(1).json()["code"], "held");
+    assert_eq!(snapshot(&world), before);
+}
+
+#[test]
+fn what_stands_in_a_persons_file_stays() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    let files: Vec<String> = snapshot(&world).into_iter().map(|(path, _)| path).collect();
+    let alice = files.iter().find(|path| path.contains("/people/")).unwrap();
+    let name = Path::new(alice).file_stem().unwrap().to_str().unwrap().to_owned();
+    let text = fs::read_to_string(alice).unwrap();
+    let commented = text.replace("groups     =", "# Since the first day\ngroups     =") + "# the end\n";
+    fs::write(alice, &commented).unwrap();
+    fs::create_dir(world.home.work().join("trust/versions")).unwrap();
+    world.write("trust/versions/1.partial.json", "{}");
+    enrol(&world, "second", &["--no-attestation"]);
+    let options = ["--person", &name, "--identity", "github:alice", "--group", "release"];
+    let added = trust(&world, &[&["add", "second.enrol"], &options[..]].concat()).succeeded();
+    assert!(added.out.contains("evidence  signed (trust holds no attestation of it)"), "{}", added.out);
+    let now = fs::read_to_string(alice).unwrap();
+    assert!(
+        now.starts_with("# Since the first day\ngroups     = [\"admins\", \"release\"]\nidentities = [\"os:"),
+        "{now}"
+    );
+    assert!(now.contains(", \"github:alice\"]\n") && now.contains("# the end\n"), "{now}");
+    assert_eq!(now.matches("[[token]]").count(), 2, "{now}");
+    assert_eq!(world.read("trust/versions/1.partial.json"), "{}");
+}
+
+#[test]
+fn nothing_is_added_to_what_this_machine_goes_by_or_to_nothing() {
+    let world = two();
+    init(&world, &[]).succeeded();
+    enrol(&world, "bob", &[]);
+    assert_eq!(trust(&world, &["add", "bob.enrol", "--json"]).exits(2).json()["code"], "usage");
+    let installed = world.home.config().join("trust");
+    let into = installed.to_str().unwrap();
+    let ran = trust(&world, &["add", "bob.enrol", "--touch", "declared", "--json", "--trust", into]).exits(1);
+    assert_eq!(ran.json()["code"], "installed-trust");
+}
+
+/// Two at once: each takes effect as a whole, or says that it did not.
+#[test]
+fn two_at_once_do_not_mix() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    enrol(&world, "bob", &["--no-attestation"]);
+    let lock = fs::File::open(world.home.work().join("trust")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(trust(&world, &["add", "bob.enrol", "--json"]).exits(1).json()["code"], "locked");
+    drop(lock);
+    let outcomes: Vec<i32> = std::thread::scope(|scope| {
+        let one = |group: &'static str| {
+            let world = &world;
+            scope.spawn(move || trust(world, &["add", "bob.enrol", "--group", group, "--json"]).code)
+        };
+        let all = [one("release"), one("admins"), one("release"), one("admins")];
+        all.map(|running| running.join().unwrap()).to_vec()
+    });
+    assert_eq!(outcomes.iter().filter(|code| **code == 0).count(), 1, "{outcomes:?}");
+    let shown = trust(&world, &["show", "trust", "--json"]).succeeded().json();
+    assert_eq!(person(&shown, "bob")["groups"].as_array().unwrap().len(), 1, "{shown}");
 }

@@ -59,6 +59,12 @@ pub(super) fn configured(name: &str) -> Vec<PathBuf> {
     places.map(|place| place.join(name)).filter(|path| exists(path)).collect()
 }
 
+/// Where the trust lies that this machine goes by, whether or not there is any.
+pub(super) fn installed() -> Vec<PathBuf> {
+    let places = personal().ok().into_iter().chain([PathBuf::from(SYSTEM)]);
+    places.map(|place| place.join("trust")).collect()
+}
+
 /// Loads trust: the directory that was named, else the person's, else the machine's. Every pin that is
 /// set binds, whatever was named.
 ///

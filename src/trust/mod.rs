@@ -7,6 +7,7 @@
 //! └── tokens/12345678.asc · 12345678.attestation.pem
 //! ```
 
+pub mod add;
 mod assignment;
 pub mod chain;
 pub mod debt;

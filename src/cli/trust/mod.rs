@@ -3,10 +3,12 @@
 //! What is edited is a working directory, reviewed like code. What this machine goes by is another copy, below
 //! its configuration, and only a pin moves that.
 
+mod add;
 mod diff;
 mod show;
+mod write;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
@@ -19,6 +21,8 @@ use crate::trust::{self, Files, Trust, TrustError};
 #[derive(Subcommand, Debug)]
 #[command(defer = true)]
 pub(super) enum Command {
+    /// Take what `enrol` made into a directory that is worked on
+    Add(add::Arguments),
     /// What one version changes in another, and what that means
     Diff(diff::Arguments),
     /// People, tokens, tiers and rules
@@ -28,9 +32,23 @@ pub(super) enum Command {
 /// Runs a subcommand.
 pub(super) fn trust(common: &Common, command: Command) -> Outcome {
     match command {
+        Command::Add(arguments) => add::add(common, &arguments),
         Command::Diff(arguments) => diff::diff(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
     }
+}
+
+/// The directory that is worked on: the one that was named, else `--trust`, else `./trust`.
+///
+/// # Errors
+/// If none was named and there is none here.
+fn working_directory(common: &Common, named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let here = || Some(Path::new("trust")).filter(|here| here.is_dir());
+    let found = named.or(common.trust.as_deref()).or_else(here);
+    found.map(Path::to_owned).ok_or_else(|| {
+        Failure::usage("there is no directory of trust here")
+            .hint("name it, or go where `trust/` lies; `touchgate init --team` makes one")
+    })
 }
 
 /// A directory of trust that nothing needs to vouch for, since it is only looked at.
