@@ -67,7 +67,7 @@ pub struct Granted {
 pub enum VerifierError {
     /// The record of a request is not what was written.
     #[error(transparent)]
-    BadRecord(#[from] BadRecord),
+    BadRecord(#[from] Box<BadRecord>),
     /// Others changed the same each time.
     #[error("others changed the same thing each time")]
     Busy,
@@ -284,7 +284,7 @@ impl<'a> Verifier<'a> {
     /// Any [`VerifierError`].
     pub fn ceremony(&self, request: &RequestId) -> Result<(Ceremony, RequestRecord), VerifierError> {
         let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
-        Ok((Ceremony::resume(&record, &self.trust)?, record))
+        Ok((Ceremony::resume(&record, &self.trust).map_err(Box::new)?, record))
     }
 
     /// Uses a grant once more, and records it.
@@ -374,7 +374,8 @@ impl<'a> Verifier<'a> {
                 grant: grant.as_ref(),
                 debts: &debts,
             };
-            let Step { change, said } = Ceremony::resume(&record, trust)?.step(event, &context);
+            let Step { change, said } =
+                Ceremony::resume(&record, trust).map_err(Box::new)?.step(event, &context);
             if change.is_empty() {
                 return Ok((said, None));
             }

@@ -11,7 +11,7 @@ use touchgate::request::{Mode, Request};
 use touchgate::response::Response;
 use touchgate::statement::Decision;
 use touchgate::text::Text;
-use touchgate::trust::quorum::{self, QuorumMet};
+use touchgate::trust::quorum::{self, Circumstances, QuorumMet};
 use touchgate::trust::{Files, Trust};
 use touchgate::unix_time::UnixTime;
 use touchgate::verify::{OpenRequests, Verified, response};
@@ -40,15 +40,19 @@ grant    = { lasts = "10m", uses = 3, narrow = true }
 
 pub(crate) struct World {
     pub(crate) trust: Trust,
+    pub(crate) files: Files,
+    /// When everything is decided.
+    pub(crate) now: UnixTime,
     pub(crate) es: GrantSigner,
     pub(crate) ed: GrantSigner,
     /// PKCS#8 of the same.
     pub(crate) es_secret: Vec<u8>,
     pub(crate) ed_secret: Vec<u8>,
+    pub(crate) log_secret: Vec<u8>,
     log: LogSigner,
 }
 
-/// When everything is decided.
+/// When everything is decided, unless a test says otherwise.
 pub(crate) fn now() -> UnixTime {
     "2026-11-20T04:12:00Z".parse().unwrap()
 }
@@ -79,16 +83,22 @@ pub(crate) fn request(action: &str, resource: &str) -> Request {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::at(now())
+    }
+
+    pub(crate) fn at(now: UnixTime) -> Self {
         let es_secret = GrantSigner::generate(Algorithm::Es256).unwrap().to_vec();
         let ed_secret = GrantSigner::generate(Algorithm::EdDsa).unwrap().to_vec();
         let es = GrantSigner::from_pkcs8("es", &es_secret).unwrap();
         let ed = GrantSigner::from_pkcs8("ed", &ed_secret).unwrap();
-        let (log, _) = LogSigner::generate(AUDIENCE).unwrap();
+        let (log, log_secret) = LogSigner::generate(AUDIENCE).unwrap();
         let mut files: Files = people::trust_directory()
             .into_iter()
             .map(|(path, bytes)| (path.strip_prefix("trust/team/").unwrap().to_owned(), bytes))
             .collect();
         let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+        // Some tests go by today's clock.
+        let policy = policy.replace("2027-03-01", "2199-03-01");
         let mut keys = format!("log_key = \"{}\"\n", log.key());
         for key in [es.key(), ed.key()] {
             let (kid, alg, key) = (key.kid(), key.algorithm(), key.to_base64());
@@ -98,7 +108,8 @@ impl World {
         let policy = format!("{}{keys}\n{}{RULES}", &policy[..first_rule], &policy[first_rule..]);
         files.insert("policy.toml".into(), policy.into_bytes());
         let trust = Trust::from_files(&files).unwrap();
-        Self { trust, es, ed, es_secret, ed_secret, log }
+        let log_secret = log_secret.to_vec();
+        Self { trust, files, now, es, ed, es_secret, ed_secret, log_secret, log }
     }
 
     pub(crate) fn challenge(&self, request: Request) -> Challenge {
@@ -108,7 +119,7 @@ impl World {
             trust: self.trust.version,
             answer_within: rule.answer_within,
         };
-        let issued = UnixTime::from_seconds(now().seconds() - 120).unwrap();
+        let issued = UnixTime::from_seconds(self.now.seconds() - 120).unwrap();
         let mut randomness = [0; 42];
         aws_lc_rs::rand::fill(&mut randomness).unwrap();
         Challenge::issue(request, terms, issued, randomness).unwrap()
@@ -119,17 +130,17 @@ impl World {
         let statement = challenge.clone().decided(Decision::Approve).to_text().into_bytes();
         let mut key = people::signer("bob");
         let signature =
-            Recipe::plain(&key, u32::try_from(now().seconds()).unwrap()).sign(&mut key, &statement);
+            Recipe::plain(&key, u32::try_from(self.now.seconds()).unwrap()).sign(&mut key, &statement);
         let mut ledger = OpenRequests::default();
         ledger.open(challenge.clone());
-        let verified = response(&Response { statement, signature }, &self.trust, &mut ledger, now());
+        let verified = response(&Response { statement, signature }, &self.trust, &mut ledger, self.now);
         let Ok(Verified::Approved(approval)) = verified else { panic!("{verified:?}") };
-        quorum::decide(&self.trust, challenge, vec![approval], now()).unwrap()
+        quorum::decide(&self.trust, challenge, vec![approval], Circumstances::default(), self.now).unwrap()
     }
 
     pub(crate) fn sealed(&self, request: Request) -> SealedGrant {
         let challenge = self.challenge(request);
-        SealedGrant::new(self.met(&challenge), Sha256Digest::of(b"evidence"), now())
+        SealedGrant::new(self.met(&challenge), Sha256Digest::of(b"evidence"), self.now)
     }
 
     /// What a log of nothing else says to an entry.
