@@ -17,4 +17,5 @@ mod packets;
 #[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod people;
 #[path = "grant/world.rs"]
+#[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod world;

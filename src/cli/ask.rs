@@ -104,6 +104,25 @@ impl Asked {
     /// # Errors
     /// A parameter that is said twice or breaks the grammar.
     pub(super) fn request(&self, known: Parameters, files: &SealedFiles) -> Result<Request, Failure> {
+        let parameters = self.parameters(known, files)?;
+        let reason = self.reason.as_deref().map(Text::new).transpose();
+        Ok(Request {
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            parameters,
+            requester: requester()?,
+            via: None,
+            requester_key: None,
+            reason: reason.map_err(|error| Failure::usage(format!("--reason: {error}")))?,
+            mode: Mode::Ordinary,
+        })
+    }
+
+    /// Its facts alone.
+    ///
+    /// # Errors
+    /// A parameter that is said twice or breaks the grammar.
+    pub(super) fn parameters(&self, known: Parameters, files: &SealedFiles) -> Result<Parameters, Failure> {
         let mut parameters = known.clone();
         let of_files = files.parameters();
         for said in &self.with {
@@ -121,17 +140,7 @@ impl Asked {
                 return Err(twice(said, &name));
             }
         }
-        let reason = self.reason.as_deref().map(Text::new).transpose();
-        Ok(Request {
-            action: self.action.clone(),
-            resource: self.resource.clone(),
-            parameters,
-            requester: requester()?,
-            via: None,
-            requester_key: None,
-            reason: reason.map_err(|error| Failure::usage(format!("--reason: {error}")))?,
-            mode: Mode::Ordinary,
-        })
+        Ok(parameters)
     }
 }
 

@@ -16,7 +16,9 @@ mod enrol;
 mod exchange;
 mod failure;
 mod fleet;
+mod grant;
 mod init;
+mod local;
 mod log;
 mod memory;
 #[cfg(feature = "desktop-notification")]
@@ -37,6 +39,7 @@ mod simulate;
 mod touch;
 mod trust;
 mod verify;
+mod within;
 mod work;
 
 use std::ffi::OsString;
@@ -126,6 +129,9 @@ enum Command {
     Enrol(enrol::Arguments),
     /// Find the first broken link from reader to key, and its cure
     Doctor(doctor::Arguments),
+    /// Check, list, narrow and revoke what was granted
+    #[command(subcommand)]
+    Grant(grant::Command),
     /// Look at tokens; simulate one
     #[command(subcommand)]
     Card(card::Command),
@@ -189,6 +195,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Enrol(arguments) => enrol::enrol(common, &arguments),
         Command::Doctor(arguments) => doctor::doctor(common, &arguments),
         Command::Card(command) => card::card(common, command),
+        Command::Grant(command) => grant::grant(common, command),
         Command::Trust(command) => trust::trust(common, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -23,4 +23,4 @@ pub use narrow::narrow;
 pub use rejection::GrantRejection;
 pub use sealed::{Grant, OpenError, SealedGrant};
 pub use token::MAX_TOKEN;
-pub use uses::{Uses, UsesDirectory, usable};
+pub use uses::{Uses, UsesDirectory, revoke, usable};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::audit::Entry;
+use crate::challenge::RequestId;
 use crate::store::{CommitError, GrantRecord, Op, Store, Unusable};
 use crate::unix_time::UnixTime;
 
@@ -43,17 +44,7 @@ impl<S: Store + ?Sized> Uses for S {
             match self.commit(&each.collect::<Vec<_>>()) {
                 Ok(_) => return Ok(left),
                 Err(CommitError::Overtaken) => {}
-                Err(CommitError::Grant(Unusable::Expired)) => {
-                    return Err(GrantRejection::Expired { now, exp: record.expires });
-                }
-                Err(CommitError::Grant(Unusable::Revoked)) => return Err(GrantRejection::Revoked),
-                Err(CommitError::Grant(Unusable::Spent)) => {
-                    return Err(GrantRejection::Spent { uses: record.uses });
-                }
-                Err(CommitError::Grant(Unusable::Unknown)) => return Err(GrantRejection::Unknown),
-                Err(error @ (CommitError::Again | CommitError::Store(_))) => {
-                    return Err(GrantRejection::Uncounted { reason: error.to_string() });
-                }
+                Err(error) => return Err(not_written(error, &record, now)),
             }
         }
         Err(GrantRejection::Uncounted { reason: CommitError::Overtaken.to_string() })
@@ -83,6 +74,44 @@ pub fn usable<S: Store + ?Sized>(
         return Err(GrantRejection::Expired { now, exp: record.expires });
     }
     Ok(record)
+}
+
+/// Revokes a grant at `now`, used or not, and records by whom and why. Says how often it had been used.
+///
+/// # Errors
+/// [`GrantRejection::Unknown`], [`GrantRejection::Revoked`], [`GrantRejection::Expired`] if there is nothing left
+/// to revoke, or the store's own.
+pub fn revoke<S: Store + ?Sized>(
+    store: &S,
+    grant: RequestId,
+    by: &str,
+    because: Option<&str>,
+    now: UnixTime,
+) -> Result<u32, GrantRejection> {
+    for _ in 0..MAX_OVERTAKEN {
+        let record = store.grant(&grant)?.ok_or(GrantRejection::Unknown)?;
+        if now >= record.expires {
+            return Err(GrantRejection::Expired { now, exp: record.expires });
+        }
+        let entry = Entry::Revoked { at: now, grant, by: by.to_owned(), because: because.map(str::to_owned) };
+        match store.commit(&[Op::Revoke { grant, used: record.used, at: now }, Op::Log(entry)]) {
+            Ok(_) => return Ok(record.used),
+            Err(CommitError::Overtaken) => {}
+            Err(error) => return Err(not_written(error, &record, now)),
+        }
+    }
+    Err(GrantRejection::Uncounted { reason: CommitError::Overtaken.to_string() })
+}
+
+/// Why the store did not take a change on this grant.
+fn not_written(error: CommitError, record: &GrantRecord, now: UnixTime) -> GrantRejection {
+    match error {
+        CommitError::Grant(Unusable::Expired) => GrantRejection::Expired { now, exp: record.expires },
+        CommitError::Grant(Unusable::Revoked) => GrantRejection::Revoked,
+        CommitError::Grant(Unusable::Spent) => GrantRejection::Spent { uses: record.uses },
+        CommitError::Grant(Unusable::Unknown) => GrantRejection::Unknown,
+        error => GrantRejection::Uncounted { reason: error.to_string() },
+    }
 }
 
 /// A gate's own memory where the verifier cannot be asked: a directory with an empty file for each use, named after

@@ -1,0 +1,107 @@
+//! The verifier that lives on this machine: its store, and the private keys beside it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::audit::LogSigner;
+use crate::cli::place;
+use crate::cli::report::Failure;
+use crate::grant::{GrantKeyError, GrantSigner};
+use crate::store::StoreError;
+use crate::store::sqlite::Sqlite;
+use crate::trust::Trust;
+
+/// Four times what an Ed25519 or P-256 key takes in PKCS#8.
+const MAX_PKCS8: u64 = 1024;
+
+/// Where the store lies.
+///
+/// # Errors
+/// If there is no home directory.
+pub(super) fn store_path() -> Result<PathBuf, Failure> {
+    Ok(place::state()?.join("store.db"))
+}
+
+fn key_path(name: &str) -> Result<PathBuf, Failure> {
+    Ok(place::state()?.join("keys").join(name))
+}
+
+/// Opens the store, if there is one.
+///
+/// # Errors
+/// If it cannot be opened, or trust does not list the key that its log is signed with.
+pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
+    let path = store_path()?;
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(place::unreadable(&path, &error)),
+        Ok(_) => {}
+    }
+    Sqlite::open(&path, log_signer(trust)?).map(Some).map_err(|error| store_failed(&error))
+}
+
+/// A store that failed, as a failure.
+pub(super) fn store_failed(error: &StoreError) -> Failure {
+    Failure::failed("store", error.to_string())
+        .hint("nothing was changed; see that its disk has room and is well")
+}
+
+/// The key that signs the log here.
+///
+/// # Errors
+/// If it is not there, others may read it, or trust lists another.
+pub(super) fn log_signer(trust: &Trust) -> Result<LogSigner, Failure> {
+    let path = key_path("log.pk8")?;
+    let bytes = private(&path)?;
+    let signer = LogSigner::from_pkcs8(trust.audience.as_str(), &bytes)
+        .map_err(|error| Failure::failed("bad-key", format!("{}: {error}", path.display())))?;
+    match &trust.log_key {
+        Some(listed) if listed == signer.key() => Ok(signer),
+        Some(listed) => {
+            Err(Failure::failed("key-not-in-trust", "the log here is not the one that trust lists")
+                .fact("trust", listed.to_string())
+                .fact("here", signer.key().to_string())
+                .hint("put the listed key into its place, or list this one with an update of trust"))
+        }
+        None => Err(no_key("log_key")),
+    }
+}
+
+/// The key that signs grants here.
+///
+/// # Errors
+/// If it is not there, others may read it, or trust lists no such key.
+pub(super) fn grant_signer(trust: &Trust) -> Result<GrantSigner, Failure> {
+    if trust.grant_keys.is_empty() {
+        return Err(no_key("[[grant_key]]"));
+    }
+    let path = key_path("grant.pk8")?;
+    GrantSigner::listed(&private(&path)?, &trust.grant_keys).map_err(|error| match error {
+        GrantKeyError::NotInTrust => Failure::failed("key-not-in-trust", error.to_string())
+            .hint("put a listed key into its place, or list this one with an update of trust"),
+        error => Failure::failed("bad-key", format!("{}: {error}", path.display())),
+    })
+}
+
+/// Trust that grants cannot be made or checked under.
+pub(super) fn no_key(name: &str) -> Failure {
+    Failure::failed("no-key-in-trust", format!("policy.toml lists no {name}; without it there are no grants"))
+        .hint("`touchgate init` makes the keys and prints the lines; add them with an update of trust")
+}
+
+/// Reads a private key that its owner alone may read.
+fn private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let unreadable = |error| {
+        place::unreadable(path, &error).hint("`touchgate init` makes it; a verifier has it beside its store")
+    };
+    let found = fs::symlink_metadata(path).map_err(unreadable)?;
+    if !found.is_file() || found.mode() & 0o077 != 0 {
+        let message = format!("{} is not a file of its owner alone", path.display());
+        return Err(Failure::failed("unsafe-permissions", message)
+            .hint("whoever could read it may have it: make another and list that in trust"));
+    }
+    place::read_bounded(path, MAX_PKCS8).map(Zeroizing::new).map_err(unreadable)
+}
