@@ -1,9 +1,15 @@
 //! Evidence: what it shows, and that nothing in it can be changed, left out, added or exchanged.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "evidence/attacks.rs"]
+mod attacks;
+#[path = "evidence/bytes.rs"]
+mod bytes;
 #[allow(dead_code)]
 #[path = "support/case.rs"]
 mod case;
+#[path = "evidence/gate.rs"]
+mod gate;
 #[path = "evidence/good.rs"]
 mod good;
 #[path = "evidence/log.rs"]

@@ -70,7 +70,7 @@ pub fn gate(
     if now >= trust.valid_until {
         return Err(EvidenceError::TrustEnded { now, valid_until: trust.valid_until });
     }
-    let Some(terms) = verdict.grant else { return Err(EvidenceError::NoGrant) };
+    let terms = verdict.grant.filter(|_| evidence.grant.is_some()).ok_or(EvidenceError::NoGrant)?;
     let ends = evidence.challenge.expires.plus(terms.lasts).min(verdict.at.plus(terms.lasts));
     if now >= ends || now < verdict.at {
         return Err(EvidenceError::Ended { now, from: verdict.at, to: ends });

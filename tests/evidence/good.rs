@@ -35,7 +35,13 @@ fn everything_that_can_be_is_checked() {
             Checked::Witnesses
         ]
     );
-    let unchecked = [Unchecked::Later, Unchecked::OtherAnswers, Unchecked::SingleUse, Unchecked::Superseded];
+    let unchecked = [
+        Unchecked::Debts,
+        Unchecked::Later,
+        Unchecked::OtherAnswers,
+        Unchecked::SingleUse,
+        Unchecked::Superseded,
+    ];
     assert_eq!(verdict.unchecked, unchecked);
 }
 
