@@ -5,6 +5,7 @@ pub mod entry;
 pub mod export;
 pub mod note;
 pub mod proof;
+pub mod review;
 pub mod tiles;
 pub mod tree;
 pub mod witness;

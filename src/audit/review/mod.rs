@@ -1,0 +1,287 @@
+//! The whole log judged again: every line, hash, checkpoint, signature and decision, in the order in which they stand.
+//!
+//! What can be judged alone (a line's hash, a signature, a quorum) is judged on all cores; what depends on the order
+//! follows on one. Nothing is believed because the store says so: trust is what hashes to the version that the log
+//! names, and whether that version is the right one is shown by the caller's pin.
+
+mod finding;
+mod order;
+mod signed;
+mod trusts;
+mod work;
+
+use std::num::NonZeroUsize;
+use std::thread;
+
+use super::checkpoint::{Checkpoint, SignedCheckpoint};
+use super::note::LogKey;
+use super::tree::{Edge, root};
+use crate::digest::Sha256Digest;
+use crate::store::{LogHashes, Store, StoreError};
+
+pub use finding::{Finding, Wrong};
+use order::Order;
+use signed::Signed;
+use trusts::Trusts;
+use work::{Decision, Judged};
+
+/// Entries that are judged at a time: enough that starting threads costs nothing beside them.
+const BATCH: usize = 8192;
+/// The most findings that are kept: whoever reads more than these needs another log.
+const MAX_FINDINGS: usize = 100;
+
+/// What the log is judged against.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// The log's key, from trust.
+    pub key: &'a LogKey,
+    /// Checkpoints that were kept elsewhere; their signatures were checked.
+    pub kept: &'a [SignedCheckpoint],
+    /// How many cores to use.
+    pub threads: NonZeroUsize,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Review {
+    /// Entries.
+    pub entries: u64,
+    /// The root over them.
+    pub root: Option<Sha256Digest>,
+    /// Signed checkpoints, each the beginning of the next.
+    pub checkpoints: u64,
+    /// Checkpoints kept elsewhere that are a beginning of the log.
+    pub kept: u64,
+    /// Signatures of people that verified again.
+    pub signatures: u64,
+    /// Decisions that were decided again, and alike.
+    pub decisions: u64,
+    /// Uses of grants.
+    pub uses: u64,
+    /// Versions of trust that came into force, and whose files are kept.
+    pub trusts: u64,
+    /// What is wrong; at most the first hundred.
+    pub findings: Vec<Finding>,
+    /// How many findings there were in all.
+    pub found: u64,
+}
+
+impl Review {
+    fn add(&mut self, finding: Finding) {
+        self.found += 1;
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Judges the log of a store, up to the checkpoint that is its newest when this begins. `progress` is told how many
+/// entries are done, and of how many.
+///
+/// # Errors
+/// If the store fails. What is wrong with the log is no error but a [`Finding`].
+pub fn review(
+    store: &dyn Store,
+    against: &Against<'_>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Review, StoreError> {
+    let mut review = Review::default();
+    let newest = store.checkpoint()?;
+    let size = newest.checkpoint().size;
+    check_kept(store, against, newest.checkpoint(), &mut review);
+    let trusts = Trusts::new(store);
+    let mut run = Run {
+        store,
+        against,
+        size,
+        edge: Edge::default(),
+        order: Order::default(),
+        decisions: Vec::new(),
+        signed: Signed::new(store, against),
+        broken: false,
+    };
+    let mut lines = run.read()?;
+    loop {
+        let done = lines.is_empty();
+        let (judged, more) = run.judge(&trusts, &lines)?;
+        run.follow(lines.len(), judged, &mut review)?;
+        progress(run.edge.size(), size);
+        if done && run.decisions.is_empty() {
+            break;
+        }
+        lines = more;
+    }
+    if run.edge.size() == size {
+        check_tables(store, &run.edge, &mut review);
+    } else {
+        review.add(Finding::log(Wrong::Lines { found: run.edge.size(), size }));
+    }
+    run.order.finish(&mut |finding| review.add(finding));
+    order::compare(&run.order, store, &mut |finding| review.add(finding))?;
+    review.entries = run.edge.size();
+    review.root = Some(run.edge.root());
+    review.uses = run.order.uses();
+    for version in run.order.versions() {
+        match trusts.get(version) {
+            Ok(_) => review.trusts += 1,
+            Err(reason) => review.add(Finding::log(Wrong::Trust(reason))),
+        }
+    }
+    Ok(review)
+}
+
+/// What proofs are made of leads to the same root.
+fn check_tables(store: &dyn Store, edge: &Edge, review: &mut Review) {
+    match Edge::load(&LogHashes(store), edge.size()) {
+        Ok(tables) if tables == *edge => {}
+        Ok(_) => review.add(Finding::log(Wrong::Tables)),
+        Err(error) => review.add(Finding::log(Wrong::Unreadable { reason: error.to_string() })),
+    }
+}
+
+/// Checkpoints that others kept: the log must still have what they saw.
+fn check_kept(store: &dyn Store, against: &Against<'_>, newest: &Checkpoint, review: &mut Review) {
+    for kept in against.kept {
+        match check_beginning(store, kept, newest) {
+            Ok(()) => review.kept += 1,
+            Err(wrong) => review.add(Finding::log(wrong)),
+        }
+    }
+}
+
+/// Whether `kept`, which somebody kept elsewhere, is the beginning of a store's log: in one look at its hashes, for a
+/// verifier that starts.
+///
+/// # Errors
+/// [`Wrong::Behind`], [`Wrong::Fork`], or [`Wrong::Unreadable`].
+pub fn check_beginning(store: &dyn Store, kept: &SignedCheckpoint, newest: &Checkpoint) -> Result<(), Wrong> {
+    let kept = kept.checkpoint();
+    if kept.size > newest.size {
+        return Err(Wrong::Behind { kept: kept.size, size: newest.size });
+    }
+    let found = root(&LogHashes(store), kept.size)
+        .map_err(|error| Wrong::Unreadable { reason: error.to_string() })?;
+    if found == kept.root { Ok(()) } else { Err(Wrong::Fork { size: kept.size, kept: kept.root, found }) }
+}
+
+/// One pass through the log.
+struct Run<'a> {
+    store: &'a dyn Store,
+    against: &'a Against<'a>,
+    size: u64,
+    edge: Edge,
+    order: Order,
+    /// Those of the batch before, judged beside the next one.
+    decisions: Vec<Decision>,
+    signed: Signed<'a>,
+    /// A root was another than the signed one.
+    broken: bool,
+}
+
+type Batch = (Vec<Judged>, Vec<Result<(), Finding>>);
+
+impl Run<'_> {
+    fn read(&self) -> Result<Vec<String>, StoreError> {
+        self.read_from(self.edge.size())
+    }
+
+    fn read_from(&self, from: u64) -> Result<Vec<String>, StoreError> {
+        let left = usize::try_from(self.size.saturating_sub(from)).unwrap_or(usize::MAX);
+        if left == 0 { Ok(Vec::new()) } else { self.store.lines(from, left.min(BATCH)) }
+    }
+
+    /// Judges a batch, and the decisions that the one before came to, while the next is read.
+    fn judge(&mut self, trusts: &Trusts<'_>, lines: &[String]) -> Result<(Batch, Vec<String>), StoreError> {
+        let start = self.edge.size();
+        let threads = self.against.threads.get();
+        let decisions = std::mem::take(&mut self.decisions);
+        let (each, few) = (lines.len().div_ceil(threads).max(1), decisions.len().div_ceil(threads).max(1));
+        let parts: Vec<_> = (0..threads)
+            .map(|part| {
+                let lines = lines.get(part * each..lines.len().min((part + 1) * each)).unwrap_or_default();
+                let decisions =
+                    decisions.get(part * few..decisions.len().min((part + 1) * few)).unwrap_or_default();
+                (lines, decisions)
+            })
+            .collect();
+        let next = start + lines.len() as u64;
+        thread::scope(|scope| {
+            let workers: Vec<_> = parts
+                .into_iter()
+                .map(|(lines, decisions)| {
+                    scope.spawn(move || {
+                        let judged: Vec<_> = lines.iter().map(|line| work::judge(line, trusts)).collect();
+                        let decided: Vec<_> =
+                            decisions.iter().map(|decision| work::decide(decision, trusts)).collect();
+                        (judged, decided)
+                    })
+                })
+                .collect();
+            let more = self.read_from(next);
+            let (mut judged, mut decided) = (Vec::new(), Vec::new());
+            for worker in workers {
+                // A panic in there is one here.
+                let (some, few) = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                judged.extend(some);
+                decided.extend(few);
+            }
+            Ok(((judged, decided), more?))
+        })
+    }
+
+    /// What depends on the order: the tree, the checkpoints, what may follow what.
+    fn follow(
+        &mut self,
+        count: usize,
+        (judged, decided): Batch,
+        review: &mut Review,
+    ) -> Result<(), StoreError> {
+        for outcome in decided {
+            match outcome {
+                Ok(()) => review.decisions += 1,
+                Err(finding) => review.add(finding),
+            }
+        }
+        let (start, mut leaves, mut edges) = (self.edge.size(), Vec::new(), vec![self.edge.clone()]);
+        edges.reserve(count);
+        for entry in judged {
+            let index = self.edge.size();
+            leaves.push(entry.leaf);
+            self.edge.append(entry.leaf, |_| {});
+            edges.push(self.edge.clone());
+            review.signatures += u64::from(entry.is_signed());
+            let decision = self.order.follow(index, entry, &mut |finding| review.add(finding));
+            self.decisions.extend(decision);
+        }
+        if !self.compare_checkpoints(&edges, review)? {
+            // Which of them was changed: the tables still have the hashes of what was logged.
+            for (index, leaf) in (start..).zip(leaves) {
+                if self.store.hash(0, index).ok() != Some(leaf) {
+                    review.add(Finding::at(index, Wrong::Leaf));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoints that were signed over what `edges` have been, oldest first. Whether they agree; what follows
+    /// the first that does not is not compared any more.
+    fn compare_checkpoints(&mut self, edges: &[Edge], review: &mut Review) -> Result<bool, StoreError> {
+        let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Ok(true) };
+        if self.broken {
+            return Ok(true);
+        }
+        while let Some(Checkpoint { size, root, .. }) = self.signed.next(last.size(), review)? {
+            let at = size.checked_sub(first.size()).and_then(|at| usize::try_from(at).ok());
+            let Some(edge) = at.and_then(|at| edges.get(at)) else { continue };
+            let found = edge.root();
+            if found != root {
+                review.add(Finding::log(Wrong::Root { size, signed: root, found }));
+                self.broken = true;
+                return Ok(false);
+            }
+            review.checkpoints += 1;
+        }
+        Ok(true)
+    }
+}

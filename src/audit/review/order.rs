@@ -1,0 +1,367 @@
+//! What may follow what: asked before answered, answered before decided, decided before used, each once, and nothing
+//! under a version of trust that another has replaced.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Wrong};
+use super::work::{Decision, Given, Judged, What};
+use crate::audit::entry::{Entry, Outcome};
+use crate::challenge::{Challenge, RequestId, TrustVersion};
+use crate::digest::Sha256Digest;
+use crate::grant::Claims;
+use crate::request::Mode;
+use crate::store::{Store, StoreError};
+use crate::trust::debt::Debt;
+use crate::unix_time::UnixTime;
+use crate::verify::Verified;
+
+type Tell<'a> = &'a mut dyn FnMut(Finding);
+
+/// What stands in the log so far.
+#[derive(Default)]
+pub(super) struct Order {
+    trust: Option<TrustVersion>,
+    versions: Vec<TrustVersion>,
+    requests: BTreeMap<RequestId, State>,
+    debts: Vec<Owed>,
+    /// The debt that the next entry must settle, and by which request.
+    settled: Option<(RequestId, RequestId)>,
+    uses: u64,
+}
+
+/// A request, as far as it came.
+enum State {
+    /// Undecided.
+    Open { challenge: Box<Challenge>, answers: Vec<Given> },
+    /// Decided; with a grant only if it was approved.
+    Ended {
+        outcome: Outcome,
+        text: Sha256Digest,
+        grant: Option<Granted>,
+        answered: Vec<(String, &'static str)>,
+    },
+}
+
+/// A grant, as the log has it.
+struct Granted {
+    claims: Sha256Digest,
+    expires: UnixTime,
+    uses: u32,
+    used: u32,
+    revoked: bool,
+}
+
+/// A break-glass request that is not countersigned yet.
+struct Owed {
+    challenge: Challenge,
+    people: Vec<String>,
+}
+
+impl Order {
+    /// How often a grant was used.
+    pub(super) fn uses(&self) -> u64 {
+        self.uses
+    }
+
+    /// The versions of trust that came into force, oldest first.
+    pub(super) fn versions(&self) -> &[TrustVersion] {
+        &self.versions
+    }
+
+    /// Takes the next entry; a grant that was decided on is given back with all that it must rest on.
+    pub(super) fn follow(&mut self, index: u64, judged: Judged, tell: Tell<'_>) -> Option<Decision> {
+        if let Some((_, by)) = self.settled {
+            let decided = |entry: &Entry| matches!(entry, Entry::Decided { request, outcome: Outcome::Approved, .. } if *request == by);
+            if !matches!(&judged.what, What::Other(entry) if decided(entry)) {
+                tell(order(index, format!("the decision of {by} does not follow the debt that it settles")));
+                self.settled = None;
+            }
+        }
+        match judged.what {
+            What::Bad(wrong) => tell(Finding::at(index, wrong)),
+            What::Asked(challenge, at) => self.asked(index, *challenge, at, tell),
+            What::Answered(given) => self.answered(index, *given, tell),
+            What::Other(entry) => return self.other(index, entry, tell),
+        }
+        None
+    }
+
+    /// What must not stand open at the end.
+    pub(super) fn finish(&mut self, tell: Tell<'_>) {
+        if let Some((_, by)) = self.settled {
+            tell(Finding::log(Wrong::Order(format!("the log ends before the decision of {by}"))));
+        }
+    }
+
+    fn asked(&mut self, index: u64, challenge: Challenge, at: UnixTime, tell: Tell<'_>) {
+        if challenge.issued != at {
+            tell(order(index, format!("asked at {at}, issued at {}", challenge.issued)));
+        }
+        self.check_trust(index, &challenge.trust, tell);
+        let id = challenge.id;
+        if self.requests.contains_key(&id) {
+            tell(order(index, format!("{id} was asked before")));
+            return;
+        }
+        self.requests.insert(id, State::Open { challenge: Box::new(challenge), answers: Vec::new() });
+    }
+
+    fn answered(&mut self, index: u64, given: Given, tell: Tell<'_>) {
+        let answer = given.answer();
+        let (id, person) = (answer.challenge().id, answer.person().to_owned());
+        let (decision, text) = (answer.decision().word(), text_of(answer.challenge()));
+        self.check_trust(index, &answer.challenge().trust, tell);
+        let before: bool;
+        let as_asked: bool;
+        match self.requests.get_mut(&id) {
+            None => {
+                tell(order(index, format!("{id} was never asked")));
+                return;
+            }
+            Some(State::Open { challenge, answers }) => {
+                as_asked = **challenge == *answer.challenge();
+                before = answers.iter().any(|other| {
+                    (other.answer().person(), other.answer().decision().word()) == (&person, decision)
+                });
+                answers.push(given);
+            }
+            Some(State::Ended { outcome, text: asked, answered, .. }) => {
+                as_asked = *asked == text;
+                before = answered.contains(&(person.clone(), decision));
+                if *outcome != Outcome::Approved || !matches!(given.verified, Verified::Refused(_)) {
+                    tell(order(index, format!("{id} {} before this answer", outcome.words())));
+                }
+                answered.push((person.clone(), decision));
+                if let Some(owed) = self.debts.iter_mut().find(|owed| owed.challenge.id == id) {
+                    owed.people.push(person.clone());
+                }
+            }
+        }
+        if !as_asked {
+            tell(order(index, format!("{person} answered something else than what was asked as {id}")));
+        }
+        if before {
+            tell(order(index, format!("{person} gave this answer to {id} before")));
+        }
+    }
+
+    fn other(&mut self, index: u64, entry: Entry, tell: Tell<'_>) -> Option<Decision> {
+        match entry {
+            Entry::Trust { version, .. } => self.trusted(index, version, tell),
+            Entry::Rejected { request, .. } => {
+                if !self.requests.contains_key(&request) {
+                    tell(order(index, format!("{request} was never asked")));
+                }
+            }
+            Entry::Used { at, grant, count } => self.used(index, at, grant, count, tell),
+            Entry::Revoked { grant, .. } => match self.granted(&grant) {
+                Some(known) if !known.revoked => known.revoked = true,
+                Some(_) => tell(order(index, format!("the grant {grant} was revoked before"))),
+                None => tell(order(index, format!("nothing was granted as {grant}"))),
+            },
+            Entry::Countersigned { request, settled_by, .. } => {
+                if self.debts.iter().any(|owed| owed.challenge.id == request) {
+                    self.settled = Some((request, settled_by));
+                } else {
+                    tell(order(index, format!("{request} left no debt that is open")));
+                }
+            }
+            decided @ Entry::Decided { .. } => return self.decided(index, decided, tell),
+            // Judged alone before.
+            Entry::Answered { .. } | Entry::Asked { .. } => {}
+        }
+        None
+    }
+
+    fn trusted(&mut self, index: u64, version: TrustVersion, tell: Tell<'_>) {
+        if let Some(known) = self.trust.filter(|known| known.number >= version.number) {
+            let (new, known) = (version.number, known.number);
+            tell(order(index, format!("version {new} of trust after version {known}")));
+        }
+        self.trust = Some(version);
+        self.versions.push(version);
+    }
+
+    fn check_trust(&self, index: u64, version: &TrustVersion, tell: Tell<'_>) {
+        match self.trust {
+            Some(known) if known == *version => {}
+            Some(known) => tell(order(index, format!("under trust {version} while {known} is in force"))),
+            None => tell(order(index, format!("under trust {version}, which never came into force here"))),
+        }
+    }
+
+    fn used(&mut self, index: u64, at: UnixTime, grant: RequestId, count: u32, tell: Tell<'_>) {
+        self.uses += 1;
+        let Some(known) = self.granted(&grant) else {
+            tell(order(index, format!("{grant} is used, and nothing was granted as that before")));
+            return;
+        };
+        let wrong = match known {
+            Granted { revoked: true, .. } => Some("it was revoked before".to_owned()),
+            Granted { expires, .. } if at >= *expires => Some(format!("it expired at {expires}")),
+            Granted { uses, .. } if count > *uses => Some(format!("it may be used {uses} times")),
+            Granted { used, .. } if used.checked_add(1) != Some(count) => {
+                Some(format!("it was used {used} times before"))
+            }
+            _ => None,
+        };
+        known.used = count;
+        if let Some(reason) = wrong {
+            tell(order(index, format!("use {count} of the grant {grant}: {reason}")));
+        }
+    }
+
+    fn granted(&mut self, grant: &RequestId) -> Option<&mut Granted> {
+        match self.requests.get_mut(grant) {
+            Some(State::Ended { grant, .. }) => grant.as_mut(),
+            _ => None,
+        }
+    }
+
+    fn decided(&mut self, index: u64, entry: Entry, tell: Tell<'_>) -> Option<Decision> {
+        let Entry::Decided { at, request, outcome, by, grant, .. } = &entry else { return None };
+        let (at, id, outcome) = (*at, *request, *outcome);
+        let (challenge, answers) = match self.requests.remove(&id) {
+            Some(State::Open { challenge, answers }) => (challenge, answers),
+            Some(ended) => {
+                tell(order(index, format!("{id} was decided before")));
+                self.requests.insert(id, ended);
+                return None;
+            }
+            None => {
+                tell(order(index, format!("{id} was never asked")));
+                return None;
+            }
+        };
+        let granted = grant.as_ref().and_then(|map| Claims::from_map(map).ok()).map(|claims| Granted {
+            claims: Sha256Digest::of(claims.to_json().as_bytes()),
+            expires: claims.exp,
+            uses: claims.step_up.uses,
+            used: 0,
+            revoked: false,
+        });
+        if let Some(reason) = self.contradiction(&challenge, &answers, at, outcome, by, granted.is_some()) {
+            tell(order(index, format!("{id} {}: {reason}", outcome.words())));
+        }
+        let answered = answers.iter().map(Given::answer);
+        let answered: Vec<_> =
+            answered.map(|answer| (answer.person().to_owned(), answer.decision().word())).collect();
+        let people = answered.iter().map(|(person, _)| person.clone()).collect();
+        let text = text_of(&challenge);
+        let grant = if outcome == Outcome::Approved { granted } else { None };
+        self.requests.insert(id, State::Ended { outcome, text, grant, answered });
+        if outcome != Outcome::Approved {
+            return None;
+        }
+        self.check_trust(index, &challenge.trust, tell);
+        // As it was when this was decided: what it settles was still open.
+        let resource = &challenge.request.resource;
+        let open = self.debts.iter().filter(|owed| owed.challenge.request.resource == *resource);
+        let debts = open.filter_map(|owed| Debt::new(owed.challenge.clone(), owed.people.clone())).collect();
+        if let Some((settled, _)) = self.settled.take() {
+            self.debts.retain(|owed| owed.challenge.id != settled);
+        }
+        if challenge.request.mode == Mode::BreakGlass {
+            self.debts.push(Owed { challenge: (*challenge).clone(), people });
+        }
+        Some(Decision { index, entry, challenge: *challenge, answers, debts })
+    }
+
+    /// Why a request cannot have ended so. Whether an approval had its quorum is decided elsewhere.
+    fn contradiction(
+        &self,
+        challenge: &Challenge,
+        answers: &[Given],
+        at: UnixTime,
+        outcome: Outcome,
+        by: &[String],
+        granted: bool,
+    ) -> Option<String> {
+        let refused = |given: &&Given| matches!(given.verified, Verified::Refused(_));
+        let refusal = answers.iter().find(refused).map(|given| given.answer().person());
+        match outcome {
+            Outcome::Approved if !granted => Some("it says no grant that could be read".into()),
+            Outcome::Refused => match (refusal, by) {
+                (Some(person), [name]) if person == name => None,
+                _ => Some("nobody of that name refused".into()),
+            },
+            Outcome::Expired if at < challenge.expires => {
+                Some(format!("it was open until {}", challenge.expires))
+            }
+            Outcome::Superseded if self.trust == Some(challenge.trust) => {
+                Some("no other version of trust is in force".into())
+            }
+            Outcome::Approved | Outcome::Expired | Outcome::Superseded | Outcome::Withdrawn => None,
+        }
+    }
+}
+
+/// Whether the store's own tables say what the log says: nothing granted, decided or used without its entry, and no
+/// entry without what it is about.
+///
+/// # Errors
+/// If the store fails.
+pub(super) fn compare(order: &Order, store: &dyn Store, tell: Tell<'_>) -> Result<(), StoreError> {
+    let mut differ = |what: String| tell(Finding::log(Wrong::Store(what)));
+    for (id, state) in &order.requests {
+        let Some(record) = store.request(id)? else {
+            differ(format!("the request {id} is not kept"));
+            continue;
+        };
+        let (logged, text) = match state {
+            State::Open { challenge, .. } => (None, text_of(challenge)),
+            State::Ended { outcome, text, .. } => (Some(*outcome), *text),
+        };
+        if text_of(&record.challenge) != text {
+            differ(format!("the request {id} is kept with another text"));
+        }
+        if record.outcome != logged {
+            let words = |outcome: Option<Outcome>| outcome.map_or("is open", Outcome::words);
+            differ(format!(
+                "the request {id} {} in the log, {} in the store",
+                words(logged),
+                words(record.outcome)
+            ));
+        }
+        let State::Ended { grant: Some(granted), .. } = state else { continue };
+        let Some(kept) = store.grant(id)? else {
+            differ(format!("the grant {id} is not kept"));
+            continue;
+        };
+        if Sha256Digest::of(kept.claims.as_bytes()) != granted.claims || kept.expires != granted.expires {
+            differ(format!("the grant {id} is kept with other claims"));
+        }
+        if (kept.used, kept.revoked.is_some(), kept.uses) != (granted.used, granted.revoked, granted.uses) {
+            let state =
+                |used, revoked| format!("{used} times used{}", if revoked { " and revoked" } else { "" });
+            let (logged, kept) =
+                (state(granted.used, granted.revoked), state(kept.used, kept.revoked.is_some()));
+            differ(format!("the grant {id} is {logged} in the log, {kept} in the store"));
+        }
+    }
+    for id in store.open_requests()? {
+        if !matches!(order.requests.get(&id), Some(State::Open { .. })) {
+            differ(format!("the request {id} is open in the store alone"));
+        }
+    }
+    // Those that were ever given and could still be used.
+    for grant in store.live_grants(UnixTime::from(std::time::UNIX_EPOCH))? {
+        if !matches!(order.requests.get(&grant.request), Some(State::Ended { grant: Some(_), .. })) {
+            differ(format!("the grant {} is in the store alone", grant.request));
+        }
+    }
+    let known = store.trust()?;
+    if known != order.trust {
+        let version = |version: Option<TrustVersion>| version.map_or("none".into(), |v| v.to_string());
+        differ(format!("trust is {} in the log, {} in the store", version(order.trust), version(known)));
+    }
+    Ok(())
+}
+
+fn order(index: u64, what: String) -> Finding {
+    Finding::at(index, Wrong::Order(what))
+}
+
+fn text_of(challenge: &Challenge) -> Sha256Digest {
+    Sha256Digest::of(challenge.to_text().as_bytes())
+}

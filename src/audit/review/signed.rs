@@ -1,0 +1,80 @@
+//! The checkpoints that a log ever signed, oldest first, their signatures checked on all cores.
+
+use std::collections::VecDeque;
+use std::thread::{self, ScopedJoinHandle};
+
+use super::finding::{Finding, Wrong};
+use super::{Against, BATCH, Review};
+use crate::audit::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::audit::note::Note;
+use crate::audit::witness::Witnesses;
+use crate::store::{Store, StoreError};
+
+/// A way through them.
+pub(super) struct Signed<'a> {
+    store: &'a dyn Store,
+    against: &'a Against<'a>,
+    read: VecDeque<Checkpoint>,
+    /// The size from which on nothing was read yet; nothing once all was.
+    from: Option<u64>,
+}
+
+impl<'a> Signed<'a> {
+    pub(super) fn new(store: &'a dyn Store, against: &'a Against<'a>) -> Self {
+        Self { store, against, read: VecDeque::new(), from: Some(0) }
+    }
+
+    /// The next one, if it is over no more than `most` entries.
+    pub(super) fn next(&mut self, most: u64, review: &mut Review) -> Result<Option<Checkpoint>, StoreError> {
+        if self.read.is_empty() {
+            self.fill(review)?;
+        }
+        Ok(match self.read.front() {
+            Some(next) if next.size <= most => self.read.pop_front(),
+            _ => None,
+        })
+    }
+
+    fn fill(&mut self, review: &mut Review) -> Result<(), StoreError> {
+        let Some(from) = self.from else { return Ok(()) };
+        let notes = self.store.checkpoints(from, BATCH)?;
+        let mut next = from;
+        for opened in self.open(&notes) {
+            match opened {
+                Ok(checkpoint) if checkpoint.size >= next => {
+                    next = checkpoint.size + 1;
+                    self.read.push_back(checkpoint);
+                }
+                Ok(Checkpoint { size, .. }) => review.add(Finding::log(Wrong::Checkpoint {
+                    reason: format!("a checkpoint over {size} entries stands where another belongs"),
+                })),
+                Err((size, reason)) => {
+                    next = size.filter(|size| *size >= next).map_or(next, |size| size + 1);
+                    review.add(Finding::log(Wrong::Checkpoint { reason }));
+                }
+            }
+        }
+        self.from = (notes.len() == BATCH && next > from).then_some(next);
+        Ok(())
+    }
+
+    /// Opens each; of one that is not believed, the size that it names is given.
+    fn open(&self, notes: &[String]) -> Vec<Result<Checkpoint, (Option<u64>, String)>> {
+        let key = self.against.key;
+        let size = |note: &str| Some(Checkpoint::parse(Note::parse(note.as_bytes()).ok()?.text()).ok()?.size);
+        let open = |note: &String| {
+            SignedCheckpoint::open(note.as_bytes(), key, &Witnesses::default())
+                .map(|signed| signed.checkpoint().clone())
+                .map_err(|error| (size(note), error.to_string()))
+        };
+        thread::scope(|scope| {
+            let parts = notes.chunks(notes.len().div_ceil(self.against.threads.get()).max(1));
+            let workers: Vec<_> =
+                parts.map(|part| scope.spawn(move || part.iter().map(open).collect::<Vec<_>>())).collect();
+            let join = |worker: ScopedJoinHandle<'_, Vec<_>>| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            workers.into_iter().flat_map(join).collect()
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What can be judged of an entry alone, on any core: its line, its signature, its decision.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Wrong};
+use super::trusts::Trusts;
+use crate::audit::Entry;
+use crate::audit::tree::leaf_hash;
+use crate::challenge::Challenge;
+use crate::digest::Sha256Digest;
+use crate::evidence::{self, Evidence};
+use crate::grant::SealedGrant;
+use crate::response::Response;
+use crate::statement::Statement;
+use crate::trust::debt::Debt;
+use crate::trust::quorum::{self, Circumstances, Effective};
+use crate::unix_time::UnixTime;
+use crate::verify::{self, Answer, OpenRequests, Verified};
+
+/// An entry after all that can be said of it alone.
+pub(super) struct Judged {
+    /// The line's hash.
+    pub(super) leaf: Sha256Digest,
+    pub(super) what: What,
+}
+
+/// What an entry turned out to be.
+pub(super) enum What {
+    /// An answer whose signature verifies, and which says what was logged of it.
+    Answered(Box<Given>),
+    /// A request, and what was asked.
+    Asked(Box<Challenge>, UnixTime),
+    /// Not what it should be.
+    Bad(Wrong),
+    /// Anything that says nothing that could be judged alone.
+    Other(Entry),
+}
+
+/// An answer, judged as when it came.
+pub(super) struct Given {
+    pub(super) verified: Verified,
+    pub(super) counter: Option<String>,
+    pub(super) at: UnixTime,
+}
+
+impl Given {
+    pub(super) fn answer(&self) -> &Answer {
+        match &self.verified {
+            Verified::Approved(approval) => approval.answer(),
+            Verified::Refused(refusal) => refusal.answer(),
+        }
+    }
+}
+
+impl Judged {
+    pub(super) fn is_signed(&self) -> bool {
+        matches!(self.what, What::Answered(_))
+    }
+}
+
+/// Judges a line.
+pub(super) fn judge(line: &str, trusts: &Trusts<'_>) -> Judged {
+    let leaf = leaf_hash(line.as_bytes());
+    let what = match Entry::parse(line.as_bytes()) {
+        Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
+        Ok(Entry::Asked { at, challenge }) => match Challenge::parse(challenge.as_bytes()) {
+            Ok(challenge) => What::Asked(Box::new(challenge), at),
+            Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
+        },
+        Ok(answered @ Entry::Answered { .. }) => {
+            answer(&answered, trusts).map_or_else(What::Bad, |given| What::Answered(Box::new(given)))
+        }
+        Ok(other) => What::Other(other),
+    };
+    Judged { leaf, what }
+}
+
+/// Verifies an answer under the trust that it names, as at the moment at which it was recorded.
+fn answer(entry: &Entry, trusts: &Trusts<'_>) -> Result<Given, Wrong> {
+    let Entry::Answered { at, statement, signature, counter, .. } = entry else {
+        return Err(Wrong::Entry { reason: "not an answer".into() });
+    };
+    let wrong = |code, reason: String| Wrong::Answer { code, reason };
+    let parsed =
+        Statement::parse(statement.as_bytes()).map_err(|error| wrong("statement", error.to_string()))?;
+    let version = trusts.get(&parsed.challenge.trust).map_err(Wrong::Trust)?;
+    // Whether it was asked at all, and in these words, is for the order to say.
+    let mut ledger = OpenRequests::default();
+    ledger.open(parsed.challenge);
+    let response =
+        Response { statement: statement.clone().into_bytes(), signature: signature.clone().into_bytes() };
+    let verified = verify::response(&response, &version.trust, &mut ledger, *at)
+        .map_err(|rejection| wrong(rejection.code(), rejection.to_string()))?;
+    let given = Given { verified, counter: counter.clone(), at: *at };
+    match recorded(entry, given.answer()) {
+        None => Ok(given),
+        Some(field) => {
+            Err(wrong("recorded", format!("what was signed says otherwise than the entry's {field}")))
+        }
+    }
+}
+
+/// The first field of an entry that is not what the answer says.
+fn recorded(entry: &Entry, answer: &Answer) -> Option<&'static str> {
+    let Entry::Answered { request, person, decision, key, serial, acr, .. } = entry else {
+        return Some("type");
+    };
+    let fields = [
+        ("request", answer.challenge().id == *request),
+        ("person", answer.person() == person),
+        ("decision", answer.decision().word() == decision),
+        ("key", answer.key().to_hex() == *key),
+        ("serial", answer.serial() == serial),
+        ("acr", answer.tier().acr() == acr),
+    ];
+    fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
+}
+
+/// A grant that was decided on, and all that it rests on.
+pub(super) struct Decision {
+    pub(super) index: u64,
+    pub(super) entry: Entry,
+    pub(super) challenge: Challenge,
+    pub(super) answers: Vec<Given>,
+    pub(super) debts: Vec<Debt>,
+}
+
+/// Decides again: the same people, evidence and claims must come out, byte for byte.
+pub(super) fn decide(decision: &Decision, trusts: &Trusts<'_>) -> Result<(), Finding> {
+    again(decision, trusts).map_err(|wrong| Finding::at(decision.index, wrong))
+}
+
+fn again(decision: &Decision, trusts: &Trusts<'_>) -> Result<(), Wrong> {
+    let otherwise = |reason: String| Wrong::Decision { reason };
+    let Decision { entry, challenge, answers, debts, .. } = decision;
+    let version = trusts.get(&challenge.trust).map_err(Wrong::Trust)?;
+    let Effective { approvals, .. } = quorum::effective(answers.iter().map(|given| given.verified.clone()));
+    let circumstances = Circumstances { debts, ..Circumstances::default() };
+    let met = quorum::decide(&version.trust, challenge, approvals, circumstances, entry.at())
+        .map_err(|error| otherwise(error.to_string()))?;
+    let shown = answers.iter().map(|given| {
+        evidence::Answered::new(given.answer().response(), given.counter.clone(), Some(given.at))
+            .map_err(|error| otherwise(error.to_string()))
+    });
+    let shown = shown.collect::<Result<_, _>>()?;
+    let evidence =
+        Evidence::collect(challenge.clone(), shown, &version.trust, &version.files, &version.manifest)
+            .map_err(|error| otherwise(error.to_string()))?;
+    let expected = SealedGrant::new(met, evidence.digest(), entry.at()).entry();
+    if expected == *entry { Ok(()) } else { Err(otherwise(difference(&expected, entry))) }
+}
+
+/// The members that two entries do not have alike.
+fn difference(expected: &Entry, found: &Entry) -> String {
+    let members = |entry: &Entry| -> BTreeMap<String, String> {
+        let Ok(serde_json::Value::Object(map)) = serde_json::to_value(entry) else { return BTreeMap::new() };
+        map.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+    };
+    let (expected, found) = (members(expected), members(found));
+    let differ = expected.iter().filter(|(name, value)| found.get(*name) != Some(value));
+    let names: Vec<&str> = differ.map(|(name, _)| name.as_str()).collect();
+    format!("the entry says otherwise of {}", names.join(", "))
+}
