@@ -184,6 +184,8 @@ struct Taken {
     serials: HashMap<String, usize>,
     /// The same key material under another creation time has another fingerprint.
     materials: HashMap<Vec<u8>, usize>,
+    /// The material of keys that certify those.
+    certifiers: HashMap<Vec<u8>, usize>,
     /// What the files below tokens/ are called that somebody's record names, without their endings.
     stems: HashSet<String>,
 }
@@ -252,7 +254,21 @@ impl Roster {
             if let Some((other, _)) = self.keys.insert(fingerprint.clone(), (index, tokens.len())) {
                 return Err(duplicate("key", &fingerprint.to_hex(), other).into());
             }
-            if let Some(other) = taken.materials.insert(token.key.material().to_vec(), index) {
+            // Whoever holds the key that certifies can make as many keys under it as they like: they are one person's.
+            let (own, certifier) = (token.key.material().to_vec(), token.key.certifier());
+            let of_another = |keys: &HashMap<Vec<u8>, usize>, key: &[u8]| {
+                keys.get(key).copied().filter(|holder| *holder != index)
+            };
+            if certifier != own {
+                let held = of_another(&taken.certifiers, &certifier)
+                    .or_else(|| of_another(&taken.materials, &certifier));
+                if let Some(other) = held {
+                    return Err(duplicate("certificate of", &fingerprint.to_hex(), other).into());
+                }
+                taken.certifiers.insert(certifier, index);
+            }
+            let certifies = of_another(&taken.certifiers, &own);
+            if let Some(other) = certifies.or_else(|| taken.materials.insert(own, index)) {
                 return Err(duplicate("key material of", &fingerprint.to_hex(), other).into());
             }
             taken.stems.insert(stem(&serial));

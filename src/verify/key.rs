@@ -118,16 +118,17 @@ impl SigningKey {
         attested.is_key_of(&self.key)
     }
 
-    /// The point or the modulus: the lengths alone keep the kinds apart. A modulus is one key
-    /// under any exponent, for who can factor it holds them all.
+    /// What the key computes with, whatever else is written around it.
     pub(crate) fn material(&self) -> &[u8] {
-        match self.key.mpis() {
-            mpi::PublicKey::EdDSA { q, .. } => q.value().get(1..).unwrap_or_default(),
-            mpi::PublicKey::Ed25519 { a } => a,
-            mpi::PublicKey::ECDSA { q, .. } => q.value(),
-            mpi::PublicKey::RSA { n, .. } => n.value(),
-            _ => &[],
-        }
+        material(self.key.mpis()).unwrap_or_default()
+    }
+
+    /// The same of the key that certifies this one, which may be this one; of an algorithm that is not taken here, its
+    /// fingerprint.
+    pub(crate) fn certifier(&self) -> Vec<u8> {
+        let primary = self.cert.primary_key();
+        let found = material(primary.key().mpis());
+        found.map_or_else(|| primary.key().fingerprint().as_bytes().to_vec(), <[u8]>::to_vec)
     }
 
     /// Judges a detached signature over any bytes by this key at `time`, and gives the moment that
@@ -296,6 +297,18 @@ impl SigningKey {
         let signature = Signature::V4(signature.clone());
         POLICY.signature(&signature, HashAlgoSecurity::CollisionResistance)?;
         signature.verify_message(&self.key, statement)
+    }
+}
+
+/// The point or the modulus: the lengths alone keep the kinds apart. A modulus is one key
+/// under any exponent, for who can factor it holds them all.
+fn material(mpis: &mpi::PublicKey) -> Option<&[u8]> {
+    match mpis {
+        mpi::PublicKey::EdDSA { q, .. } => q.value().get(1..),
+        mpi::PublicKey::Ed25519 { a } => Some(a),
+        mpi::PublicKey::ECDSA { q, .. } => Some(q.value()),
+        mpi::PublicKey::RSA { n, .. } => Some(n.value()),
+        _ => None,
     }
 }
 
