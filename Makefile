@@ -21,7 +21,7 @@ NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 
 # The commands with a manual page of their own.
 COMMANDS = demo init run approve refuse request verify enrol doctor card card-attest card-provision card-touch \
-	card-pin-change card-pin-unblock card-pin-set-retries card-reset trust trust-add trust-diff trust-show
+	card-pin-change card-pin-unblock card-pin-set-retries card-reset trust trust-add trust-check trust-diff trust-show
 
 # How long each fuzz target tries new inputs, after its whole corpus.
 FUZZ_SECONDS ?= 15

@@ -230,3 +230,30 @@ fn two_at_once_do_not_mix() {
     let shown = trust(&world, &["show", "trust", "--json"]).succeeded().json();
     assert_eq!(person(&shown, "bob")["groups"].as_array().unwrap().len(), 1, "{shown}");
 }
+
+#[test]
+fn a_directory_is_looked_over_before_it_is_signed() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    // With one person there is nobody else to approve a deploy.
+    let alone = trust(&world, &["check", "--json"]).exits(3).json();
+    assert_eq!((&alone["verdict"], &alone["code"]), (&"rejected".into(), &"unmeetable-rule".into()));
+    assert_eq!(alone["findings"][0]["place"]["file"], "policy.toml");
+    enrol(&world, "bob", &[]);
+    let options =
+        ["--group", "release", "--group", "admins", "--identity", "github:bob", "--touch", "declared"];
+    trust(&world, &[&["add", "bob.enrol"], &options[..]].concat()).succeeded();
+    let both = trust(&world, &["check"]).succeeded().out;
+    assert!(both.starts_with("trust: 0 errors, 1 warning\n  policy.toml:"), "{both}");
+    assert!(both.contains(": warning (one-person-updates): bob or "), "{both}");
+
+    let policy = world.read("trust/policy.toml");
+    world.write("trust/policy.toml", &policy.replacen("from = \"release\"", "form = \"release\"", 1));
+    let broken = trust(&world, &["check", "--json"]).exits(3).json();
+    assert_eq!((&broken["code"], &broken["reason"]), (&"bad-trust".into(), &"malformed".into()));
+    assert!(
+        broken["place"]["line"].as_u64().unwrap() > 1
+            && broken["message"].as_str().unwrap().ends_with("did you mean \"from\"?"),
+        "{broken}"
+    );
+}

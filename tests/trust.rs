@@ -5,6 +5,8 @@
 mod differences;
 #[path = "trust/errors.rs"]
 mod errors;
+#[path = "trust/odd.rs"]
+mod odd;
 
 use std::path::{Path, PathBuf};
 

@@ -10,6 +10,7 @@
 pub mod add;
 mod assignment;
 pub mod chain;
+pub mod check;
 pub mod debt;
 pub mod diff;
 mod index;

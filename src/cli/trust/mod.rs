@@ -4,6 +4,7 @@
 //! its configuration, and only a pin moves that.
 
 mod add;
+mod check;
 mod diff;
 mod show;
 mod write;
@@ -23,6 +24,8 @@ use crate::trust::{self, Files, Trust, TrustError};
 pub(super) enum Command {
     /// Take what `enrol` made into a directory that is worked on
     Add(add::Arguments),
+    /// Whether a directory loads, and what is odd about it
+    Check(check::Arguments),
     /// What one version changes in another, and what that means
     Diff(diff::Arguments),
     /// People, tokens, tiers and rules
@@ -33,6 +36,7 @@ pub(super) enum Command {
 pub(super) fn trust(common: &Common, command: Command) -> Outcome {
     match command {
         Command::Add(arguments) => add::add(common, &arguments),
+        Command::Check(arguments) => check::check(common, &arguments),
         Command::Diff(arguments) => diff::diff(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
     }
