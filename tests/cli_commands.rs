@@ -513,6 +513,12 @@ fn demo_tells_its_story_and_keeps_only_what_it_is_told_to() {
         "rejected (replayed)",
         "was not touched",
         "nothing ran",
+        "rejected (not-allowed)",
+        "approved: ",
+        "error: the grant was used",
+        "files, statements, signatures, touch, quorum, grant, log",
+        "every hash, signature and decision in it verifies again",
+        "error: entry 3: the answer does not verify",
     ] {
         assert!(told.out.contains(part) || told.err.contains(part), "{part}: {told:#?}");
     }

@@ -1,4 +1,7 @@
-//! `demo`: the whole story on a virtual card, with the same calls that a real token gets.
+//! `demo`: the whole story on virtual cards, with the same calls that real tokens get.
+
+mod member;
+mod team;
 
 use std::fs;
 use std::io::Write as _;
@@ -7,26 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
-use sequoia_openpgp::Cert;
 use sequoia_openpgp::serialize::SerializeInto as _;
-use virtual_openpgp_card::{Algorithm, Finger, Slot, TouchPolicy as CardTouchPolicy, VirtualCard};
+use virtual_openpgp_card::Finger;
 
-use crate::card::certificate::{self, Settings};
-use crate::card::{
-    Attendant, CardError, CardSigner, InProcess, Patience, Pin, PinEntry, PinRequest, Token, TokenInfo,
-    TouchNeed,
-};
 use crate::challenge::{Challenge, Terms};
 use crate::cli::commit::{self, Checkout};
-use crate::cli::prompt::{Terminal, Typed};
+use crate::cli::prompt::Terminal;
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::{Common, failure, place};
 use crate::request::{Mode, Parameters, Request, command_value};
 use crate::response::{Response, armored};
-use crate::sign;
 use crate::statement::Decision;
 use crate::text::Text;
 use crate::trust::quorum::{self, Circumstances};
@@ -34,6 +30,7 @@ use crate::trust::versions::write_pin;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{self, OpenRequests, Rejection, Verified};
+use member::Member;
 
 /// How long what was kept can be looked at again.
 const TRUSTED: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -42,7 +39,7 @@ const PIN: &str = "123456";
 /// What the demo runs: the project's own script where it is checked out, else a copy of it.
 const TRACKED: [&str; 2] = ["sh", "fixtures/demo/deploy.sh"];
 const COPY: [&str; 2] = ["sh", "./deploy.sh"];
-const SCRIPT: &str = include_str!("../../fixtures/demo/deploy.sh");
+const SCRIPT: &str = include_str!("../../../fixtures/demo/deploy.sh");
 /// How long the demo's finger takes.
 const FINGER: Duration = Duration::from_millis(1500);
 /// How long the demo's card waits for a person, as a real one does.
@@ -68,6 +65,7 @@ pub(super) fn demo(common: &Common, arguments: &Arguments) -> Outcome {
     let (challenge, response) = story.approve_and_run()?;
     let checked = story.check_with_stock_tools(&challenge, &response)?;
     story.attack(&challenge, &response)?;
+    story.two_people()?;
     story.tell("");
     if let Some(directory) = &arguments.keep {
         let code = challenge.id.short_code();
@@ -80,15 +78,13 @@ pub(super) fn demo(common: &Common, arguments: &Arguments) -> Outcome {
     Ok(Report::done("")
         .with("request", challenge.id.to_string())
         .with("checked_with", checked)
-        .with("rejected", vec!["altered", "replayed", "not-touched"]))
+        .with("rejected", vec!["altered", "replayed", "not-touched", "not-allowed", "spent", "log-altered"]))
 }
 
 /// Everything on stage.
 struct Story {
     quiet: bool,
-    card: VirtualCard,
-    token: Token,
-    cert: Cert,
+    alice: Member,
     trust: Trust,
     cancel: Arc<AtomicBool>,
     terminal: Option<Terminal>,
@@ -137,26 +133,13 @@ impl Story {
             Checkout::Commit(_) => (TRACKED, PathBuf::from(".")),
             Checkout::Unstated(_) => (COPY, directory.clone()),
         };
-        let card = VirtualCard::builder().seed(random()?).touch_window(window).build();
+        let alice = Member::new("alice", "Alice <alice@example.org>", None, window)?;
         let now = UnixTime::now();
-        let created = u32::try_from(now.seconds()).map_err(|error| failed(&error))?;
-        card.generate(Slot::Signature, Algorithm::Ed25519, created).map_err(|error| failed(&error))?;
-        let patience = Patience::lasting(Duration::from_secs(60));
-        let mut token = Token::look(Arc::new(InProcess::virtual_card(&card)), &patience)?;
-        let keys = token.keys(&patience)?;
-        let mut person = Person { terminal: None, card: &card, quiet: true };
-        let mut signer = CardSigner::new(&mut token, keys.signature.clone(), &mut person, patience.clone())?;
-        let made = certificate::make(&keys, "Alice <alice@example.org>", &Settings::default(), &mut signer);
-        let cert = made.map_err(|error| failed(&error))?.cert;
-        card.set_touch_policy(Slot::Signature, CardTouchPolicy::Fixed);
-        let token = Token::look(Arc::new(InProcess::virtual_card(&card)), &patience)?;
-        let files = trust_files(&token, &cert, now)?;
+        let files = trust_files(&alice, now)?;
         let trust = Trust::from_files(&files).map_err(|error| failed(&error))?;
         let story = Self {
             quiet: common.json,
-            card,
-            token,
-            cert,
+            alice,
             trust,
             cancel,
             terminal,
@@ -172,9 +155,9 @@ impl Story {
         }
         story.keep("deploy.sh", SCRIPT.as_bytes())?;
         story.keep("pin", write_pin(&story.trust.version).as_bytes())?;
-        let armored = story.cert.armored().to_vec().map_err(|error| failed(&error))?;
+        let armored = story.alice.cert.armored().to_vec().map_err(|error| failed(&error))?;
         story.keep("alice.asc", &armored)?;
-        story.keep("alice.pgp", &story.cert.to_vec().map_err(|error| failed(&error))?)?;
+        story.keep("alice.pgp", &story.alice.cert.to_vec().map_err(|error| failed(&error))?)?;
         Ok(story)
     }
 
@@ -192,8 +175,8 @@ impl Story {
             .map_err(|error| place::unreadable(&path, &error))
     }
 
-    /// Asks for a deploy of the commit that is checked out here.
-    fn ask(&mut self) -> Result<Challenge, Failure> {
+    /// What Alice wants: a deploy of the commit that is checked out here.
+    fn request(&self) -> Result<Request, Failure> {
         let invalid = |error: &dyn ToString| Failure::failed("demo", error.to_string());
         let name = |name: &str| name.parse().map_err(|error: crate::request::NameError| invalid(&error));
         let mut parameters = Parameters::from([(
@@ -203,7 +186,7 @@ impl Story {
         if let Checkout::Commit(commit) = &self.checkout {
             parameters.insert(name("commit")?, Text::new(commit.as_str()).map_err(|error| invalid(&error))?);
         }
-        let request = Request {
+        Ok(Request {
             action: "deploy".parse().map_err(|error: crate::request::NameError| invalid(&error))?,
             resource: "payments/prod".parse().map_err(|error: crate::request::NameError| invalid(&error))?,
             parameters,
@@ -214,7 +197,11 @@ impl Story {
             requester_key: None,
             reason: Some(Text::new("Release 2.4.1").map_err(|error| invalid(&error))?),
             mode: Mode::Ordinary,
-        };
+        })
+    }
+
+    fn ask(&mut self) -> Result<Challenge, Failure> {
+        let request = self.request()?;
         let rule = self.trust.admit(&request)?;
         let terms = Terms {
             audience: self.trust.audience.clone(),
@@ -228,16 +215,7 @@ impl Story {
 
     /// PIN, touch, signature: the same code as with a token in a reader.
     fn sign(&mut self, challenge: &Challenge) -> Result<Response, Failure> {
-        let statement = challenge.clone().decided(Decision::Approve);
-        let key = sign::key_on_card(&self.cert, &self.token)
-            .ok_or(CardError::NoSignatureKey { ident: self.token.info().ident })?;
-        let mut person = Person { terminal: self.terminal.as_ref(), card: &self.card, quiet: self.quiet };
-        let left = challenge.expires.since(UnixTime::now());
-        let patience = Patience { cancel: Arc::clone(&self.cancel), ..Patience::lasting(left) };
-        let mut signer = CardSigner::new(&mut self.token, key, &mut person, patience)?;
-        let text = statement.to_text();
-        let signature = sign::detached(&mut signer, text.as_bytes(), SystemTime::now())?;
-        Ok(Response { statement: text.into_bytes(), signature })
+        self.alice.sign(challenge, self.terminal.as_ref(), self.quiet, &self.cancel)
     }
 
     fn judge(&mut self, response: &Response) -> Result<Verified, Rejection> {
@@ -245,7 +223,7 @@ impl Story {
     }
 
     fn approve_and_run(&mut self) -> Result<(Challenge, Response), Failure> {
-        let ident = self.token.info().ident;
+        let ident = self.alice.token.info().ident;
         self.tell(&format!(
             "Alice's token is a virtual YubiKey, number {ident}; its signature key needs a touch, for good."
         ));
@@ -260,7 +238,7 @@ impl Story {
         let statement = challenge.clone().decided(Decision::Approve).to_text();
         self.tell(&statement.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"));
         self.tell("");
-        self.card.set_finger(if self.terminal.is_some() { Finger::Ask } else { Finger::After(FINGER) });
+        self.alice.card.set_finger(if self.terminal.is_some() { Finger::Ask } else { Finger::After(FINGER) });
         let response = self.sign(&challenge)?;
         self.keep(&format!("{code}.approval"), &response.to_file())?;
         let approval = match self
@@ -278,14 +256,8 @@ impl Story {
         ));
         quorum::decide(&self.trust, &challenge, vec![approval], Circumstances::default(), UnixTime::now())?;
         self.tell("\nOnly now the command runs:\n");
-        let [program, rest @ ..] = self.deploy;
-        let output = Command::new(program).args(rest).current_dir(&self.place).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| Failure::failed("not-started", format!("{program}: {error}")))?;
-        self.tell(&format!("    {}", String::from_utf8_lossy(&output.stdout).trim_end()));
-        match output.status.success() {
-            true => Ok((challenge, response)),
-            false => Err(Failure::failed("demo", format!("the command ended with {}", output.status))),
-        }
+        self.tell(&format!("    {}", run(&self.deploy, &self.place)?));
+        Ok((challenge, response))
     }
 
     /// Has the same bytes checked by every OpenPGP tool that is installed. None of ours is involved.
@@ -350,15 +322,15 @@ impl Story {
         self.expect("The same approval is sent a second time", response, "replayed")?;
         self.tell("\n- Malware knows the PIN and asks for another deploy, but no finger comes:");
         let second = self.ask()?;
-        self.card.set_finger(Finger::Never);
+        self.alice.card.set_finger(Finger::Never);
         self.terminal = None;
-        let before = self.card.signature_count();
+        let before = self.alice.card.signature_count();
         match self.sign(&second) {
             Err(failure) if failure.code == "not-touched" => self.tell(&indented(&failure.text())),
             Err(failure) => return Err(failure),
             Ok(_) => return Err(Failure::failed("demo", "the token signed without a touch")),
         }
-        if self.card.signature_count() != before || challenge.id == second.id {
+        if self.alice.card.signature_count() != before || challenge.id == second.id {
             return Err(Failure::failed("demo", "the token counted a signature that nobody touched for"));
         }
         self.tell("\n  Nothing was signed and nothing ran.");
@@ -378,6 +350,17 @@ impl Story {
                 ..Failure::failed("demo", format!("accepted: {what}"))
             }),
         }
+    }
+}
+
+/// Runs what was approved, and gives what it says.
+fn run(deploy: &[&str; 2], place: &Path) -> Result<String, Failure> {
+    let [program, rest @ ..] = deploy;
+    let output = Command::new(program).args(rest).current_dir(place).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::failed("not-started", format!("{program}: {error}")))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned()),
+        false => Err(Failure::failed("demo", format!("the command ended with {}", output.status))),
     }
 }
 
@@ -405,57 +388,14 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
     Ok(bytes)
 }
 
-fn trust_files(token: &Token, cert: &Cert, now: UnixTime) -> Result<Files, Failure> {
-    let info = token.info();
-    let key = info.signature_key.as_ref().map(|key| key.fingerprint.to_hex()).unwrap_or_default();
+fn trust_files(alice: &Member, now: UnixTime) -> Result<Files, Failure> {
     let policy = format!(
         "audience    = \"demo.example\"\nversion     = 1\nvalid_until = \"{}\"\n\n\
          [[rule]]\naction   = \"deploy\"\nresource = \"payments/*\"\nneed     = [{{ from = \"@requester\" }}]\ntier     = \"declared\"\n\n\
          [[rule]]\naction   = \"touchgate.trust.update\"\nneed     = [{{ from = \"@requester\" }}]\ntier     = \"declared\"\n",
         now.plus(TRUSTED),
     );
-    let alice = format!(
-        "identities = [\"os:alice@laptop\"]\n\n[[token]]\nserial = \"{}\"\nkey    = \"{key}\"\ntouch  = \"declared\"\n",
-        info.ident,
-    );
-    let armored = cert.armored().to_vec().map_err(|error| Failure::failed("demo", error.to_string()))?;
-    Ok(Files::from([
-        ("policy.toml".to_owned(), policy.into_bytes()),
-        ("people/alice.toml".to_owned(), alice.into_bytes()),
-        (format!("tokens/{}.asc", info.ident), armored),
-    ]))
-}
-
-/// Alice, or the person at the terminal in her place.
-struct Person<'a> {
-    terminal: Option<&'a Terminal>,
-    card: &'a VirtualCard,
-    quiet: bool,
-}
-
-impl Attendant for Person<'_> {
-    fn pin(&mut self, request: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
-        if request.refused.is_some() {
-            return Ok(None);
-        }
-        Pin::new(PIN.as_bytes().to_vec().into()).map(|pin| Some(PinEntry::Typed(pin)))
-    }
-
-    fn touch_needed(&mut self, token: &TokenInfo, _: TouchNeed) {
-        match self.terminal {
-            None if self.quiet => {}
-            None => tell(&format!("PIN given; token {} blinks and waits for a finger …", token.ident)),
-            Some(terminal) => {
-                if let Ok(Typed::Line(_)) = terminal.ask("PIN given; the token blinks. Enter touches it: ") {
-                    // The card may not have got the command yet.
-                    self.card.wait_until_touch_awaited(Duration::from_secs(1));
-                    self.card.press();
-                }
-            }
-        }
-    }
-
-    fn not_touched(&mut self, _: Duration) -> bool {
-        false
-    }
+    let mut files = Files::from([("policy.toml".to_owned(), policy.into_bytes())]);
+    files.extend(alice.files(&[])?);
+    Ok(files)
 }
