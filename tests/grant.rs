@@ -6,6 +6,8 @@ mod attacks;
 #[path = "support/case.rs"]
 #[expect(dead_code, reason = "shared with other tests, which use more of it")]
 mod case;
+#[path = "grant/documents.rs"]
+mod documents;
 #[path = "grant/interop.rs"]
 mod interop;
 #[path = "grant/life.rs"]
