@@ -8,6 +8,8 @@ mod bytes;
 #[allow(dead_code)]
 #[path = "support/case.rs"]
 mod case;
+#[path = "evidence/cli.rs"]
+mod cli;
 #[path = "evidence/gate.rs"]
 mod gate;
 #[path = "evidence/good.rs"]

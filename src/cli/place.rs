@@ -131,6 +131,16 @@ fn differs(pin: TrustVersion, path: &Path, found: &str, directory: &Path) -> Fai
         ))
 }
 
+/// Every pin that is set, and where.
+///
+/// # Errors
+/// If one cannot be read, others may change it, or it is no pin.
+pub(super) fn pins() -> Result<Vec<(TrustVersion, PathBuf)>, Failure> {
+    let places = [personal()?, PathBuf::from(SYSTEM)];
+    let paths = places.iter().map(|place| place.join("pin")).filter(|pin| exists(pin));
+    paths.map(|path| Ok((load_pin(&path)?, path))).collect()
+}
+
 /// What others may write, they may also turn into their own.
 fn check_owner(path: &Path) -> Result<(), Failure> {
     let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;

@@ -6,6 +6,7 @@ use crate::challenge::TrustVersion;
 use crate::evidence::MAX_EVIDENCE;
 use crate::statement::StatementError;
 use crate::trust::TrustError;
+use crate::trust::chain::UpdateError;
 use crate::trust::manifest::ManifestError;
 use crate::trust::quorum::NotMet;
 use crate::unix_time::UnixTime;
@@ -183,6 +184,15 @@ pub enum EvidenceError {
     /// It says how nothing ended.
     #[error("it holds answers and no decision")]
     Undecided,
+    /// The update of trust that it shows does not hold.
+    #[error(transparent)]
+    Update(Box<UpdateError>),
+}
+
+impl From<UpdateError> for EvidenceError {
+    fn from(error: UpdateError) -> Self {
+        Self::Update(Box::new(error))
+    }
 }
 
 impl EvidenceError {
@@ -221,6 +231,7 @@ impl EvidenceError {
             Self::Trust(_) => "bad-trust",
             Self::TrustEnded { .. } => "trust-expired",
             Self::Undecided => "undecided",
+            Self::Update(error) => error.code(),
         }
     }
 }

@@ -9,12 +9,13 @@ use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::evidence::later::{self, Later};
 use crate::evidence::log::{self, Time};
-use crate::evidence::{Answered, Decided, Evidence, EvidenceError};
+use crate::evidence::{Answered, Carried, Decided, Evidence, EvidenceError};
 use crate::grant::SealedGrant;
 use crate::request::Mode;
 use crate::trust::Trust;
+use crate::trust::chain;
 use crate::trust::manifest;
-use crate::trust::policy::{GrantTerms, RESERVED};
+use crate::trust::policy::{GrantTerms, RESERVED, UPDATE_ACTION};
 use crate::trust::quorum::{self, Circumstances};
 use crate::unix_time::UnixTime;
 use crate::verify::{
@@ -91,6 +92,8 @@ pub enum Checked {
     Statements,
     /// Each signer's evidence of a touch is what the rule demands.
     Touch,
+    /// An update of trust leads from the pinned version to the next.
+    Update,
     /// As many witnesses as trust demands saw the log with it in, while it could be decided.
     Witnesses,
 }
@@ -108,6 +111,7 @@ impl Checked {
             Self::Signatures => "signatures",
             Self::Statements => "statements",
             Self::Touch => "touch",
+            Self::Update => "update",
             Self::Witnesses => "witnesses",
         }
     }
@@ -144,10 +148,13 @@ pub fn judge(evidence: &Evidence, against: &Against<'_>, now: UnixTime) -> Resul
     let trust = evidence.proved_trust()?;
     let decided = evidence.decision.ok_or(EvidenceError::Undecided)?;
     check_decided(evidence, decided, now)?;
+    let update = Update::judge(evidence, &trust, now)?;
+    let against = &update.as_ref().map_or(*against, |update| update.circumstances(against));
     let answers = Answers::judge(evidence, &trust, decided.at)?;
     let mut checked = vec![Checked::Files, Checked::Statements, Checked::Signatures, Checked::Touch];
     checked.extend((answers.counters > 0).then_some(Checked::Counters));
     let mut unchecked = vec![Unchecked::OtherAnswers];
+    checked.extend(update.is_some().then_some(Checked::Update));
     unchecked.extend(debts_unknown(evidence, &trust, against).then_some(Unchecked::Debts));
     unchecked.extend(answers.strange_counters.then_some(Unchecked::Counter));
     let digest = evidence.digest();
@@ -182,6 +189,37 @@ pub fn judge(evidence: &Evidence, against: &Against<'_>, now: UnixTime) -> Resul
         checked,
         unchecked,
     })
+}
+
+/// An update of trust, which has rules of its own beside those of every request.
+struct Update {
+    /// Whom it takes something from: they neither count nor refuse.
+    set_aside: Vec<String>,
+}
+
+impl Update {
+    fn judge(evidence: &Evidence, old: &Trust, now: UnixTime) -> Result<Option<Self>, EvidenceError> {
+        let asked = evidence.challenge.request.action.as_str() == UPDATE_ACTION;
+        let after = match &evidence.after {
+            None if !asked => return Ok(None),
+            after => after,
+        };
+        chain::judge(&old.version, evidence, now)?;
+        let proved = |carried: &Carried| {
+            manifest::check(&carried.version, carried.size, carried.files.iter().cloned())
+        };
+        let before = proved(&evidence.trust)?;
+        let after = after.as_ref().map(proved).transpose()?;
+        let Some(after) = after else { return Ok(None) };
+        let new = Trust::from_proved(&after)?;
+        let reduced = chain::reduced(old, before.files(), &new, after.files());
+        Ok(Some(Self { set_aside: reduced.into_iter().collect() }))
+    }
+
+    fn circumstances<'a>(&'a self, against: &Against<'a>) -> Against<'a> {
+        let circumstances = Circumstances { set_aside: &self.set_aside, ..against.circumstances };
+        Against { circumstances, ..*against }
+    }
 }
 
 /// What the answers make: how strong, what the rule gives, and the entry by which the log must have it.

@@ -11,6 +11,7 @@ use touchgate::grant::SealedGrant;
 use touchgate::request::{Mode, Request};
 use touchgate::response::Response;
 use touchgate::statement::Decision;
+use touchgate::trust::chain;
 use touchgate::trust::manifest::Manifest;
 use touchgate::trust::quorum::{Circumstances, decide};
 use touchgate::trust::{Files, Trust, read_directory};
@@ -53,7 +54,7 @@ pub(crate) fn version(number: u64, (before, behind): &(String, String)) -> Versi
     let mut files = read_directory(&fixtures("trust/team")).unwrap();
     let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
     let before = format!("version = {number}\n{before}");
-    let policy = policy.replace("version     = 7\n", &before) + behind;
+    let policy = policy.replace("version     = 7\n", &before) + "tier = \"declared\"\n" + behind;
     files.insert("policy.toml".into(), policy.into_bytes());
     Version::new(files)
 }
@@ -164,6 +165,16 @@ pub(crate) fn grant(evidence: &mut Evidence, version: &Version) -> Entry {
     let sealed = SealedGrant::new(met, evidence.digest(), at);
     evidence.grant = Some(sealed.claims().to_map());
     sealed.entry()
+}
+
+/// The update from `old` to `new`, as alice approves it.
+pub(crate) fn update(old: &Version, new: &Version) -> Evidence {
+    let nobody = "os:nobody@here".parse().unwrap();
+    let asked = chain::challenge(&old.trust, &new.trust.version, &nobody, issued()).unwrap();
+    let answers = vec![approval(&asked, "alice")];
+    let mut update = chain::begin(&old.trust, &old.files, &new.trust, &new.files, asked, answers).unwrap();
+    update.decision = Some(Decided { outcome: Outcome::Approved, at: after(60) });
+    update
 }
 
 /// The entry by which version 8 comes into force.
