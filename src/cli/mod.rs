@@ -24,6 +24,7 @@ mod memory;
 #[cfg(feature = "desktop-notification")]
 mod notice;
 mod pin;
+mod pinned;
 mod pins;
 mod place;
 mod program;

@@ -1,33 +1,22 @@
-//! Where configuration lies: which trust is used, and the pin that it must match.
+//! Where configuration lies, and how its files are read and written.
 
 use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::challenge::TrustVersion;
 use crate::cli::report::Failure;
-use crate::trust::versions::{digest, read_pin};
-use crate::trust::{self, Trust, TrustError};
+use crate::trust::TrustError;
+
+pub(super) use crate::cli::pinned::{Chosen, pins, trust};
 
 /// The machine's own configuration.
-const SYSTEM: &str = "/etc/touchgate";
-/// A pin is one short line.
-const MAX_PIN: u64 = 128;
-
-/// Trust that may be used, and how far it is known to be the right one.
-#[derive(Debug)]
-pub(super) struct Chosen {
-    /// The trust.
-    pub trust: Trust,
-    /// Where it lies.
-    pub directory: PathBuf,
-    /// Whether a pin vouches for it.
-    pub pinned: bool,
-}
+pub(super) const SYSTEM: &str = "/etc/touchgate";
 
 /// The directory of the person's own configuration.
 ///
@@ -65,51 +54,6 @@ pub(super) fn installed() -> Vec<PathBuf> {
     places.map(|place| place.join("trust")).collect()
 }
 
-/// Loads trust: the directory that was named, else the person's, else the machine's. Every pin that is
-/// set binds, whatever was named.
-///
-/// # Errors
-/// If there is none, if it does not load, if a pin says otherwise, or without a pin unless `unpinned`.
-pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Failure> {
-    let places = [personal()?, PathBuf::from(SYSTEM)];
-    let directory = match named {
-        Some(directory) => directory.to_owned(),
-        None => {
-            let found = places.iter().map(|place| place.join("trust")).find(|directory| exists(directory));
-            let missing = || {
-                Failure::failed("no-trust", "this machine does not say yet who may approve what")
-                    .hint("run `touchgate init`")
-            };
-            found.ok_or_else(missing)?
-        }
-    };
-    let bad = |error: TrustError| {
-        let hint = format!("mend {}, or restore the version that was pinned", directory.display());
-        bad_trust(&error, &directory).hint(hint)
-    };
-    let files = trust::read_directory(&directory).map_err(bad)?;
-    let mut pins = Vec::new();
-    for path in places.iter().map(|place| place.join("pin")).filter(|pin| exists(pin)) {
-        pins.push((load_pin(&path)?, path));
-    }
-    // Before anything in them is read: what a pin does not vouch for is not even parsed.
-    let digest = digest(&files);
-    if let Some((pin, path)) = pins.iter().find(|(pin, _)| pin.digest != digest) {
-        return Err(differs(*pin, path, &digest.to_string(), &directory));
-    }
-    let trust = Trust::from_files(&files).map_err(bad)?;
-    if let Some((pin, path)) = pins.iter().find(|(pin, _)| *pin != trust.version) {
-        return Err(differs(*pin, path, &trust.version.to_string(), &directory));
-    }
-    if pins.is_empty() && !unpinned {
-        let directory = directory.display();
-        return Err(Failure::failed("no-trust-pin", format!("nothing pins the trust in {directory}"))
-            .fact("found", trust.version.to_string())
-            .hint("compare it with an administrator's and write it to ~/.config/touchgate/pin, or pass --unpinned for this once"));
-    }
-    Ok(Chosen { trust, directory, pinned: !pins.is_empty() })
-}
-
 /// A directory that is not trust, as a failure.
 pub(super) fn bad_trust(error: &TrustError, directory: &Path) -> Failure {
     let failure = Failure::failed("bad-trust", error.to_string()).with("reason", error.code());
@@ -120,29 +64,8 @@ pub(super) fn bad_trust(error: &TrustError, directory: &Path) -> Failure {
     failure.hint(format!("mend {}", directory.display()))
 }
 
-fn differs(pin: TrustVersion, path: &Path, found: &str, directory: &Path) -> Failure {
-    Failure::failed("trust-pin-differs", "trust is not the version that was pinned")
-        .fact("pinned", pin.to_string())
-        .fact("found", found)
-        .hint(format!(
-            "if you changed {} yourself, pin it again: write its version's number and this digest to {}",
-            directory.display(),
-            path.display()
-        ))
-}
-
-/// Every pin that is set, and where.
-///
-/// # Errors
-/// If one cannot be read, others may change it, or it is no pin.
-pub(super) fn pins() -> Result<Vec<(TrustVersion, PathBuf)>, Failure> {
-    let places = [personal()?, PathBuf::from(SYSTEM)];
-    let paths = places.iter().map(|place| place.join("pin")).filter(|pin| exists(pin));
-    paths.map(|path| Ok((load_pin(&path)?, path))).collect()
-}
-
 /// What others may write, they may also turn into their own.
-fn check_owner(path: &Path) -> Result<(), Failure> {
+pub(super) fn check_owner(path: &Path) -> Result<(), Failure> {
     let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let own = rustix::process::geteuid().as_raw();
     if found.uid() != own && found.uid() != 0 || found.mode() & 0o022 != 0 {
@@ -153,18 +76,8 @@ fn check_owner(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load_pin(path: &Path) -> Result<TrustVersion, Failure> {
-    for path in [path.parent().unwrap_or(path), path] {
-        check_owner(path)?;
-    }
-    let bytes = read_bounded(path, MAX_PIN).map_err(|error| unreadable(path, &error))?;
-    let hint = "it holds a version's number and digest in one line";
-    read_pin(&bytes)
-        .map_err(|error| Failure::failed("bad-trust-pin", format!("{}: {error}", path.display())).hint(hint))
-}
-
 /// Whether something stands at `path`, readable or not: what cannot be looked at must not count as absent.
-fn exists(path: &Path) -> bool {
+pub(super) fn exists(path: &Path) -> bool {
     !matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
@@ -233,6 +146,28 @@ fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Writes a file whole or not at all, whether one stands there or not, for its owner alone to change.
+///
+/// # Errors
+/// Whatever the system gives.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+/// Makes a directory and those above it, for this person alone, if it is not there.
+///
+/// # Errors
+/// Whatever the system gives.
+pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Opens the pipe that was inherited at descriptor `number`, to read or to write.

@@ -28,7 +28,7 @@ use crate::verify::Rejection;
 
 pub use update::{
     Reduced, SUBJECT, Update, begin, challenge, check_after, decide, issued_at, judge, recompute, reduced,
-    rule,
+    resume, rule,
 };
 pub use versions_directory::Versions;
 

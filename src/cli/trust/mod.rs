@@ -6,7 +6,9 @@
 mod add;
 mod check;
 mod diff;
+mod pin;
 mod show;
+mod sign;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use clap::Subcommand;
 use crate::cli::Common;
 use crate::cli::place;
 use crate::cli::report::{Failure, Outcome};
+use crate::cli::secret::typed;
+use crate::cli::work::Desk;
 use crate::trust::{self, Files, Trust, TrustError};
 
 /// What can be done with trust.
@@ -28,8 +32,12 @@ pub(super) enum Command {
     Check(check::Arguments),
     /// What one version changes in another, and what that means
     Diff(diff::Arguments),
+    /// Settle which version this person goes by
+    Pin(pin::Arguments),
     /// People, tokens, tiers and rules
     Show(show::Arguments),
+    /// Sign the next version: compare, show, touch
+    Sign(sign::Arguments),
 }
 
 /// Runs a subcommand.
@@ -38,7 +46,9 @@ pub(super) fn trust(common: &Common, command: Command) -> Outcome {
         Command::Add(arguments) => add::add(common, &arguments),
         Command::Check(arguments) => check::check(common, &arguments),
         Command::Diff(arguments) => diff::diff(common, &arguments),
+        Command::Pin(arguments) => pin::pin(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
+        Command::Sign(arguments) => sign::sign(common, &arguments),
     }
 }
 
@@ -64,4 +74,24 @@ fn load(directory: &Path) -> Result<(Trust, Files), Failure> {
     let files = trust::read_directory(directory).map_err(bad)?;
     let trust = Trust::from_files(&files).map_err(bad)?;
     Ok((trust, files))
+}
+
+/// Says what will be done, and has it confirmed unless that was done already by `--yes`.
+///
+/// # Errors
+/// If it was not.
+fn confirm(desk: &Desk, what: &str, yes: bool) -> Result<(), Failure> {
+    desk.show(what);
+    if yes {
+        return Ok(());
+    }
+    let Some(terminal) = &desk.terminal else {
+        return Err(Failure::usage("somebody must confirm this, and nobody may be asked")
+            .hint("nothing was changed; if it is what you want, say --yes"));
+    };
+    let line = typed(terminal.ask("Type yes to go on: "))?;
+    match line.as_ref().map(|line| line.trim_ascii()) {
+        Some(b"yes") => Ok(()),
+        _ => Err(Failure::failed("not-confirmed", "that was not yes").hint("nothing was changed")),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::audit::LogProof;
 use crate::audit::entry;
 use crate::challenge::TrustVersion;
 use crate::cli::Common;
+use crate::cli::pinned::Pin;
 use crate::cli::place;
 use crate::cli::read_input;
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
@@ -36,7 +37,7 @@ pub(super) fn is(bytes: &[u8]) -> bool {
 
 /// What evidence is held against.
 pub(super) struct Held<'a> {
-    pins: Vec<(TrustVersion, PathBuf)>,
+    pins: Vec<Pin>,
     /// Signed updates by the version that they go on from.
     updates: BTreeMap<u64, Vec<Evidence>>,
     next: Option<LogProof>,
@@ -151,8 +152,8 @@ impl<'a> Held<'a> {
     /// Sees that every pin leads to the version that evidence was decided under; says whether there is one.
     fn check_pins(&self, evidence: &Evidence, name: &str) -> Result<bool, Failure> {
         let found = evidence.trust.version;
-        for (pin, path) in &self.pins {
-            let reached = self.follow(*pin, found.number, name)?;
+        for Pin { version, path } in &self.pins {
+            let reached = self.follow(*version, found.number, name)?;
             if reached != found {
                 let error = EvidenceError::OtherVersion { found, pinned: reached };
                 return Err(rejected(&error, name).fact("pin", path.display().to_string()));

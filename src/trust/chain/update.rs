@@ -149,6 +149,37 @@ pub fn recompute(old: &Trust, to: &TrustVersion, begun: &Challenge) -> Result<Ch
     })
 }
 
+/// Looks at an update that others began: that it is the one which this machine would have begun, and that every answer
+/// in it holds. Gives the people whose approvals count so far.
+///
+/// # Errors
+/// Any [`UpdateError`] but `NotMet`.
+pub fn resume(
+    old: &Trust,
+    to: &TrustVersion,
+    begun: &Evidence,
+    reduced: &Reduced,
+    now: UnixTime,
+) -> Result<(Challenge, BTreeSet<String>), UpdateError> {
+    let challenge = recompute(old, to, &begun.challenge)?;
+    if begun.trust.version != old.version {
+        return Err(UpdateError::OtherVersion { found: begun.trust.version, expected: old.version });
+    }
+    match decide(old, &challenge, begun.answers(), reduced, now.min(last_second(&challenge))) {
+        Ok(by) => Ok((challenge, by.into_iter().collect())),
+        Err(UpdateError::NotMet(NotMet::Open { approvals, .. } | NotMet::Never { approvals, .. })) => {
+            let by = approvals.iter().map(|approval| approval.answer().person().to_owned()).collect();
+            Ok((challenge, by))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What has expired is looked at as it was before.
+fn last_second(challenge: &Challenge) -> UnixTime {
+    UnixTime::from_seconds(challenge.expires.seconds().saturating_sub(1)).unwrap_or(challenge.issued)
+}
+
 /// An update that is begun: what its signatures are gathered in.
 ///
 /// # Errors
