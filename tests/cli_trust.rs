@@ -257,3 +257,32 @@ fn a_directory_is_looked_over_before_it_is_signed() {
         "{broken}"
     );
 }
+
+#[test]
+fn a_request_is_explained_before_it_is_made() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    let ran = trust(&world, &["explain", "deploy", "payments/prod"]).exits(3);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(lines[0].starts_with("deploy on payments/prod, asked by os:"), "{}", ran.out);
+    assert!(lines[1].starts_with("  rule      deploy on ** at policy.toml:"), "{}", ran.out);
+    assert!(ran.out.contains("            1 of release: nobody else can; not "), "{}", ran.out);
+    assert!(ran.out.ends_with("too few\n"), "{}", ran.out);
+    enrol(&world, "bob", &[]);
+    let options = ["--group", "release", "--identity", "github:bob", "--touch", "declared"];
+    trust(&world, &[&["add", "bob.enrol"], &options[..]].concat()).succeeded();
+    let ask = ["explain", "deploy", "payments/prod", "--in", "trust", "--requester", "github:bob", "--json"];
+    let bobs = trust(&world, &ask).succeeded().json();
+    assert_eq!(
+        (&bobs["requester"], &bobs["missing"], &bobs["possible"]),
+        (&"bob".into(), &2.into(), &true.into())
+    );
+    let given = trust(&world, &[&ask[..], &["--approved-by", "bob"]].concat()).succeeded().json();
+    assert_eq!((&given["missing"], &given["slots"][0]["filled"][0]), (&1.into(), &"bob".into()));
+    let who = trust(&world, &[&ask[..], &["--approved-by", "bbo"]].concat()).exits(2).json();
+    assert!(who["message"].as_str().unwrap().ends_with("did you mean \"bob\"?"), "{who}");
+    let other = trust(&world, &["explain", "deplyo", "payments/prod", "--json"]).exits(3).json();
+    assert_eq!((&other["code"], &other["did_you_mean"]), (&"no-rule".into(), &"deploy".into()));
+    let update = trust(&world, &["explain", "touchgate.trust.update", "trust", "--json"]).succeeded().json();
+    assert_eq!((&update["requester"], &update["possible"]), (&Value::Null, &true.into()));
+}

@@ -5,6 +5,8 @@
 mod differences;
 #[path = "trust/errors.rs"]
 mod errors;
+#[path = "trust/explained.rs"]
+mod explained;
 #[path = "trust/odd.rs"]
 mod odd;
 

@@ -13,6 +13,7 @@ pub mod chain;
 pub mod check;
 pub mod debt;
 pub mod diff;
+pub mod explain;
 mod index;
 mod keys;
 pub mod manifest;
@@ -301,13 +302,10 @@ impl Trust {
     /// # Errors
     /// [`NotAdmitted`], with the first reason; never [`NotAdmitted::Debt`].
     pub fn admit(&self, request: &Request) -> Result<&Rule, NotAdmitted> {
-        let rule = if is_countersign(request) {
-            let (_, action) = countersigned(request).ok_or(NotAdmitted::NoDebt { request: None })?;
-            self.policy.countersign_rule(request, &action)
-        } else {
-            self.policy.rule(request)
-        };
-        let rule = rule.ok_or_else(|| NotAdmitted::NoRule {
+        if is_countersign(request) && countersigned(request).is_none() {
+            return Err(NotAdmitted::NoDebt { request: None });
+        }
+        let rule = self.rule(request).ok_or_else(|| NotAdmitted::NoRule {
             action: request.action.to_string(),
             resource: request.resource.to_string(),
         })?;
@@ -335,6 +333,15 @@ impl Trust {
         let rule = self.admit(request)?;
         check_debts(request, open)?;
         Ok(rule)
+    }
+
+    /// The rule that decides about a request, whether or not it may be asked.
+    pub fn rule(&self, request: &Request) -> Option<&Rule> {
+        if is_countersign(request) {
+            let (_, action) = countersigned(request)?;
+            return self.policy.countersign_rule(request, &action);
+        }
+        self.policy.rule(request)
     }
 
     /// All rules, in the order of policy.toml.

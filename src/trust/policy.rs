@@ -162,6 +162,21 @@ pub struct GrantTerms {
     pub narrow: bool,
 }
 
+/// How a rule and a request fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It covers the request.
+    Covers,
+    /// It is for other actions.
+    OtherAction,
+    /// It is for emergencies and the request is not, or the other way round.
+    OtherMode,
+    /// It is for other resources.
+    OtherResource,
+    /// The action is Touchgate's own, and the rule does not spell it out.
+    Reserved,
+}
+
 /// What one kind of request needs.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -475,6 +490,22 @@ impl Rule {
     fn covers(&self, request: &Request) -> bool {
         let Request { action, resource, mode, .. } = request;
         self.mode == *mode && self.action.matches_action(action) && self.resource.matches(resource.as_str())
+    }
+
+    /// Whether it covers a request, and if not, the first thing that is another.
+    pub(crate) fn fit(&self, request: &Request) -> Fit {
+        let Request { action, resource, mode, .. } = request;
+        if !self.action.matches(action.as_str()) {
+            Fit::OtherAction
+        } else if !self.action.matches_action(action) {
+            Fit::Reserved
+        } else if !self.resource.matches(resource.as_str()) {
+            Fit::OtherResource
+        } else if self.mode != *mode {
+            Fit::OtherMode
+        } else {
+            Fit::Covers
+        }
     }
 
     /// Everything that `self` covers, `other` covers.

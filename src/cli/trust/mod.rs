@@ -6,6 +6,7 @@
 mod add;
 mod check;
 mod diff;
+mod explain;
 mod pin;
 mod show;
 mod sign;
@@ -32,6 +33,8 @@ pub(super) enum Command {
     Check(check::Arguments),
     /// What one version changes in another, and what that means
     Diff(diff::Arguments),
+    /// Which rule decides about a request, why that one, and who can still approve it
+    Explain(explain::Arguments),
     /// Settle which version this person goes by
     Pin(pin::Arguments),
     /// People, tokens, tiers and rules
@@ -46,6 +49,7 @@ pub(super) fn trust(common: &Common, command: Command) -> Outcome {
         Command::Add(arguments) => add::add(common, &arguments),
         Command::Check(arguments) => check::check(common, &arguments),
         Command::Diff(arguments) => diff::diff(common, &arguments),
+        Command::Explain(arguments) => explain::explain(common, &arguments),
         Command::Pin(arguments) => pin::pin(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
         Command::Sign(arguments) => sign::sign(common, &arguments),
