@@ -22,7 +22,8 @@ NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 # The commands with a manual page of their own.
 COMMANDS = demo init run approve refuse request verify enrol doctor card card-attest card-provision card-touch \
 	card-pin-change card-pin-unblock card-pin-set-retries card-reset trust trust-add trust-check trust-diff \
-	trust-show grant grant-check grant-list grant-narrow grant-revoke trust-pin trust-sign trust-explain
+	trust-show grant grant-check grant-list grant-narrow grant-revoke trust-pin trust-sign trust-explain \
+	audit audit-counters audit-export audit-list audit-prove audit-show audit-verify
 
 # How long each fuzz target tries new inputs, after its whole corpus.
 FUZZ_SECONDS ?= 15
@@ -76,7 +77,7 @@ bench:
 install: all
 	install -D -m 0755 target/release/touchgate $(DESTDIR)$(PREFIX)/bin/touchgate
 	target/release/touchgate man | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/touchgate.1
-	for command in $(COMMANDS); do target/release/touchgate man $$(echo $$command | sed 's/^card-/card /; s/ pin-/ pin /; s/^grant-/grant /; s/^trust-/trust /') | \
+	for command in $(COMMANDS); do target/release/touchgate man $$(echo $$command | sed 's/^card-/card /; s/ pin-/ pin /; s/^audit-/audit /; s/^grant-/grant /; s/^trust-/trust /') | \
 		install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/touchgate-$$command.1; done
 	target/release/touchgate completions bash | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/bash-completion/completions/touchgate
 	target/release/touchgate completions zsh | install -D -m 0644 /dev/stdin $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_touchgate

@@ -4,6 +4,7 @@ mod admin_failure;
 mod approve;
 mod ask;
 mod attest;
+mod audit;
 mod authorities;
 mod card;
 mod certify;
@@ -139,6 +140,9 @@ enum Command {
     /// Who may approve what: look at it, change it, compare, ask
     #[command(subcommand)]
     Trust(trust::Command),
+    /// What the verifier did: read it, judge it again, prove it, hand it to others
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print completions for a shell
     #[command(before_help = "Example:\n  touchgate completions bash > /etc/bash_completion.d/touchgate")]
     Completions {
@@ -178,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => return run::main(&cli.common, &arguments),
         #[cfg(feature = "virtual-card")]
         Command::Card(card::Command::Simulate(arguments)) => return simulate::simulate(*arguments, json),
+        Command::Audit(audit::Command::List(arguments)) => return audit::list::list(&cli.common, &arguments),
         command => command,
     };
     finish(&dispatch(&cli.common, command), json)
@@ -198,6 +203,7 @@ fn dispatch(common: &Common, command: Command) -> Outcome {
         Command::Card(command) => card::card(common, command),
         Command::Grant(command) => grant::grant(common, command),
         Command::Trust(command) => trust::trust(common, command),
+        Command::Audit(command) => audit::audit(common, &command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "touchgate", &mut script);

@@ -1,0 +1,92 @@
+//! `audit export`: the log as files that any web server can serve, for witnesses and monitors.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::audit::SignedCheckpoint;
+use crate::audit::export::{ExportError, export as write};
+use crate::audit::note::MAX_NOTE;
+use crate::cli::audit::{Log, kept};
+use crate::cli::report::{Failure, Outcome, Report, Verdict, exit};
+use crate::cli::{Common, local, place};
+use crate::store::Store as _;
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate audit export /srv/log                        again and again: only what is new is written
+  touchgate audit export /srv/log --cosigned reply       take what witnesses signed";
+
+// Arguments of `audit export`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(in crate::cli) struct Arguments {
+    /// Where to; made if it is not there
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// A checkpoint of this log with the cosignatures of enough witnesses, which is kept and exported
+    #[arg(long, value_name = "FILE")]
+    cosigned: Option<PathBuf>,
+}
+
+/// Writes what is new.
+pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
+    let log = Log::open(common)?;
+    kept::check(&log.store, &log.key)?;
+    let failed = |error| local::store_failed(&error);
+    let to = match &arguments.cosigned {
+        None => log.store.checkpoint().map_err(failed)?,
+        Some(file) => {
+            let note = place::read_bounded(file, MAX_NOTE as u64)
+                .map_err(|error| place::unreadable(file, &error))?;
+            let seen = SignedCheckpoint::open(&note, &log.key, &log.trust.witnesses)
+                .map_err(|error| Failure::failed("log-checkpoint", format!("{}: {error}", file.display())))?;
+            log.store.witness(&seen).map_err(failed)?;
+            seen
+        }
+    };
+    let written = write(&arguments.folder, &log, &to).map_err(failure)?;
+    kept::keep(&log.store, &log.key)?;
+    let folder = arguments.folder.display().to_string();
+    let seen = to.seen().len();
+    let witnesses = if seen > 0 { format!(", seen by {seen} witnesses") } else { String::new() };
+    let text = format!(
+        "{} entries in {folder}, {} of them new, {} tiles written{witnesses}",
+        written.size,
+        written.size - written.before,
+        written.tiles
+    );
+    Ok(Report::done(text)
+        .with("folder", folder)
+        .with("size", written.size)
+        .with("before", written.before)
+        .with("tiles", written.tiles)
+        .with("witnesses", seen)
+        .with("root", to.checkpoint().root.to_string()))
+}
+
+/// An export that failed, as a failure.
+pub(super) fn failure(error: ExportError) -> Failure {
+    let (code, no, hint) = match &error {
+        ExportError::Ahead { .. } => (
+            "log-behind",
+            true,
+            "an older copy of the store was brought back, or the folder is another log's; nothing was written",
+        ),
+        ExportError::Checkpoint { .. } => {
+            ("log-checkpoint", true, "the folder holds another log; name another one")
+        }
+        ExportError::Fork { .. } => {
+            ("log-fork", true, "somebody rewrote the log, or the export: keep both and find out who")
+        }
+        ExportError::Hash { .. } | ExportError::Tile { .. } => {
+            ("log-tiles", true, "the folder was changed; export into an empty one")
+        }
+        ExportError::Root { .. } | ExportError::Entries { .. } | ExportError::Tree(_) => {
+            ("log-root", true, "`touchgate audit verify` says which entry it is")
+        }
+        ExportError::Unusable { .. } => ("unreadable", false, "check the path and who may read or write it"),
+    };
+    let failure = Failure::failed(code, error.to_string()).hint(hint);
+    if no { Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure } } else { failure }
+}

@@ -1,0 +1,168 @@
+//! `audit verify`: the whole log judged again.
+
+use std::io::{self, IsTerminal as _};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::audit::SignedCheckpoint;
+use crate::audit::export::Export;
+use crate::audit::review::{Against, Finding, Review, Wrong, review};
+use crate::audit::tree::root;
+use crate::cli::audit::{Log, export, kept, trusted};
+use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, say};
+use crate::cli::{Common, local};
+
+/// Findings that are printed.
+const SHOWN: usize = 20;
+/// Entries between two words of progress.
+const STEP: u64 = 100_000;
+
+const EXAMPLE: &str = "\
+Example:
+  touchgate audit verify
+  touchgate audit verify --against alice.checkpoint      and it must continue what alice kept
+  touchgate audit verify --folder /srv/log               an export, without the store: entries and tree";
+
+// Arguments of `audit verify`.
+#[derive(Args, Debug)]
+#[command(before_help = EXAMPLE)]
+pub(in crate::cli) struct Arguments {
+    /// A checkpoint that was kept elsewhere, which must be a beginning of the log
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
+    /// Judge an export instead of the store: its entries, tiles and checkpoint, not the signatures in them
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+/// Judges it.
+pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
+    match &arguments.folder {
+        Some(folder) => verify_folder(common, folder, &arguments.against),
+        None => verify_store(common, &arguments.against),
+    }
+}
+
+fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
+    let log = Log::open(common)?;
+    kept::check(&log.store, &log.key)?;
+    let kept = read_all(against, &log.key)?;
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let terminal = io::stderr().is_terminal() && !common.json;
+    let mut told = 0;
+    let found = review(&log.store, &Against { key: &log.key, kept: &kept, threads }, |done, size| {
+        if terminal && done / STEP > told {
+            told = done / STEP;
+            say(&format!("{done} of {size} entries\n"));
+        }
+    });
+    let found = found.map_err(|error| local::store_failed(&error))?;
+    if found.found > 0 {
+        return Err(rejected(&found));
+    }
+    kept::keep(&log.store, &log.key)?;
+    let root = found.root.map(|root| root.to_string()).unwrap_or_default();
+    let text = format!(
+        "the log is whole: {} entries, root {root}\n  \
+         {} checkpoints, each the beginning of the next{}\n  \
+         {} signatures verified again, {} decisions made again, {} uses, {} versions of trust\n",
+        found.entries,
+        found.checkpoints,
+        if found.kept > 0 { format!(", and {} kept elsewhere", found.kept) } else { String::new() },
+        found.signatures,
+        found.decisions,
+        found.uses,
+        found.trusts,
+    );
+    Ok(Report::decided(Verdict::Approved, text)
+        .with("entries", found.entries)
+        .with("root", root)
+        .with("checkpoints", found.checkpoints)
+        .with("kept", found.kept)
+        .with("signatures", found.signatures)
+        .with("decisions", found.decisions)
+        .with("uses", found.uses)
+        .with("trusts", found.trusts))
+}
+
+fn read_all(files: &[PathBuf], key: &crate::audit::LogKey) -> Result<Vec<SignedCheckpoint>, Failure> {
+    files.iter().map(|file| kept::read(file, key)).collect()
+}
+
+fn verify_folder(common: &Common, folder: &Path, against: &[PathBuf]) -> Outcome {
+    let (trust, key) = trusted(common)?;
+    let kept = read_all(against, &key)?;
+    let opened = Export::open(folder, &key, &trust.witnesses).map_err(export::failure)?;
+    let mut bad = None;
+    opened
+        .verify(|index, line| {
+            if let Err(error) = crate::audit::Entry::parse(line) {
+                bad.get_or_insert_with(|| Finding {
+                    index: Some(index),
+                    wrong: Wrong::Entry { reason: error.to_string() },
+                });
+            }
+        })
+        .map_err(export::failure)?;
+    let checkpoint = opened.checkpoint().checkpoint();
+    let mut found =
+        Review { entries: checkpoint.size, findings: bad.into_iter().collect(), ..Review::default() };
+    for kept in &kept {
+        let kept = kept.checkpoint();
+        if kept.size > checkpoint.size {
+            let wrong = Wrong::Behind { kept: kept.size, size: checkpoint.size };
+            found.findings.push(Finding { index: None, wrong });
+            continue;
+        }
+        let here = root(&opened, kept.size).map_err(|error| export::failure(error.into()))?;
+        if here != kept.root {
+            let wrong = Wrong::Fork { size: kept.size, kept: kept.root, found: here };
+            found.findings.push(Finding { index: None, wrong });
+        }
+    }
+    found.found = found.findings.len() as u64;
+    if found.found > 0 {
+        return Err(rejected(&found));
+    }
+    let (root, seen) = (checkpoint.root.to_string(), opened.checkpoint().seen().len());
+    let text = format!(
+        "the export is whole: {} entries, root {root}\n  {} witnesses saw it, {} checkpoints kept elsewhere are its beginning\n  \
+         not checked: the signatures in its entries, for which the store is needed\n",
+        checkpoint.size,
+        seen,
+        kept.len()
+    );
+    Ok(Report::decided(Verdict::Approved, text)
+        .with("entries", checkpoint.size)
+        .with("root", root)
+        .with("witnesses", seen)
+        .with("kept", kept.len())
+        .with("unchecked", json!(["signatures"])))
+}
+
+/// What is wrong, the first of it as the code.
+fn rejected(found: &Review) -> Failure {
+    let code = found.findings.first().map_or("log-order", |finding| finding.wrong.code());
+    let message = match found.found {
+        1 => "the log is not what it should be".to_owned(),
+        more => format!("the log is not what it should be, in {more} ways"),
+    };
+    let mut failure = Failure::failed(code, message);
+    for finding in found.findings.iter().take(SHOWN) {
+        failure = failure.fact("found", finding.to_string());
+    }
+    let objects: Vec<Value> = found.findings.iter().map(object).collect();
+    let hint = "keep the store as it is and compare it with an export or a checkpoint that others kept";
+    Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure }
+        .with("findings", objects)
+        .with("entries", found.entries)
+        .hint(hint)
+}
+
+fn object(finding: &Finding) -> Value {
+    json!({ "index": finding.index, "code": finding.wrong.code(), "message": finding.wrong.to_string() })
+}
