@@ -240,3 +240,37 @@ fn a_witness_in_go_cosigns_what_grew_and_nothing_else() {
     let error = cosign(&other_note).unwrap_err();
     assert!(error.contains("invalid transparency proof"), "{error}");
 }
+
+/// What stands in the page between three backquotes with this word, and the next three.
+fn block(page: &str, word: &str) -> String {
+    let (_, rest) = page.split_once(&format!("```{word}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_documented_example_checks_with_our_code_with_go_and_with_a_shell() {
+    let page = include_str!("../docs/log.md");
+    let key = page.split_once("log_key = \"").unwrap().1.split_once('"').unwrap().0;
+    let (note, json, recipe) = (block(page, "checkpoint"), block(page, "json"), block(page, "sh"));
+    let proof: LogProof = serde_json::from_str(&json).unwrap();
+    assert_eq!(proof.checkpoint, note);
+    let receipt = proof.check(&key.parse().unwrap(), &Witnesses::default()).unwrap();
+    assert_eq!((receipt.index(), receipt.checkpoint().checkpoint().size), (6, 7));
+
+    let desk = Desk(tempfile::tempdir().unwrap());
+    let file = desk.write("6.json", &json);
+    desk.write("checkpoint", &note);
+    assert_eq!(go(&["proof", &file, key]), Ok(format!("{}\n", proof.entry)));
+    let shell = || {
+        let output = Command::new("bash").args(["-euc", &recipe]).current_dir(desk.0.path()).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (yes, said) = shell();
+    assert!(yes && said.ends_with("Signature Verified Successfully\nentry 6 stands in the log\n"), "{said}");
+    desk.write("6.json", &json.replace("\\\"count\\\":1", "\\\"count\\\":2"));
+    assert!(!shell().0);
+    desk.write("6.json", &json);
+    desk.write("checkpoint", &note.replace("\n7\n", "\n8\n"));
+    assert!(!shell().0);
+}

@@ -5,6 +5,7 @@
 
 mod keys;
 mod library;
+mod log;
 mod peers;
 mod process;
 mod race;
@@ -50,12 +51,14 @@ fn main() -> ExitCode {
             "RUST_BACKTRACE is set: what sequoia gives up on along the way walks the stack, in these figures too"
         );
     }
-    let groups: [Group; 5] = [
+    let groups: [Group; 7] = [
         ("process", peers::run),
         ("startup", startup::run),
         ("library", library::arithmetic),
         ("threads", library::threads),
         ("memory", library::memory),
+        ("tree", log::tree),
+        ("audit", log::audit),
     ];
     // Words that are no option name the groups to run.
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
