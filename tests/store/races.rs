@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
+use rusqlite::Connection;
 use touchgate::audit::entry::Outcome;
-use touchgate::store::{CommitError, Op, Store as _};
+use touchgate::store::{CommitError, GrantRecord, Op, Store as _, Unusable};
 
 use super::children::{Running, command};
+use super::whole::check;
 use super::world::*;
 
 /// Requests that are raced for, each in four ways.
@@ -84,4 +87,53 @@ fn of_processes_exactly_one_wins() {
     }
     assert!(wins.is_empty(), "{wins:?}");
     assert_eq!(home.open().checkpoint().unwrap().checkpoint().size, ROUNDS * 4);
+}
+
+/// Three kinds of changes at once: good ones, ones that are denied, ones that the store cannot take. Each is answered
+/// for as if it were alone, and several share a transaction: there are fewer checkpoints than changes.
+#[test]
+fn changes_that_are_written_together_are_answered_apart() {
+    const TOGETHER: u64 = 12;
+    let home = Home::new();
+    let store = home.open();
+    let checkpoints = || store.checkpoints(0, usize::MAX).unwrap().len() as u64;
+    // How they meet is the system's affair: until some have, again.
+    for attempt in 0..200 {
+        // What the store cannot take ends the sharing: everybody then writes alone.
+        let kinds = 3 - attempt % 2;
+        let before = checkpoints();
+        let other = Connection::open(home.path()).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let start = Barrier::new(usize::try_from(TOGETHER).unwrap() + 1);
+        thread::scope(|scope| {
+            for number in (0..TOGETHER).map(|n| attempt * TOGETHER + n) {
+                let (store, start) = (&store, &start);
+                scope.spawn(move || {
+                    let mut change = vec![open(number), asked(number)];
+                    match number % kinds {
+                        0 => {}
+                        1 => change.push(spend(number, 1)),
+                        _ => change.push(Op::Grant(GrantRecord { uses: 0, ..record(number, 1) })),
+                    }
+                    start.wait();
+                    let written = store.commit(&change);
+                    match number % kinds {
+                        0 => assert_eq!(store.about(&id(number)).unwrap(), written.unwrap()),
+                        1 => assert!(matches!(written, Err(CommitError::Grant(Unusable::Unknown)))),
+                        _ => assert!(matches!(written, Err(CommitError::Store(_)))),
+                    }
+                    assert_eq!(store.request(&id(number)).unwrap().is_some(), number % kinds == 0);
+                });
+            }
+            start.wait();
+            // The first waits for this lock, and the others for the first.
+            thread::sleep(Duration::from_millis(10));
+            other.execute_batch("ROLLBACK").unwrap();
+        });
+        check(&store, &home.path());
+        if checkpoints() - before < TOGETHER / kinds {
+            return;
+        }
+    }
+    panic!("no two changes ever shared a transaction");
 }

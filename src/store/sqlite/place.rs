@@ -21,13 +21,18 @@ pub(super) fn find(path: &Path) -> Result<bool, StoreError> {
     if !check(directory, "directory", fs::Metadata::is_dir)? {
         return Ok(false);
     }
-    let there = check(path, "file", fs::Metadata::is_file)?;
+    let mut beside = None;
     for ending in BESIDE {
-        let beside = with_ending(path, ending);
-        if check(&beside, "file", fs::Metadata::is_file)? && !there {
-            // The library would pour it into whatever new file it found.
-            return Err(bad(&beside.display().to_string(), "lies there without its store"));
+        let path = with_ending(path, ending);
+        if check(&path, "file", fs::Metadata::is_file)? {
+            beside = Some(path);
         }
+    }
+    // Looked for last: whoever makes it meanwhile makes it before what lies beside it.
+    let there = check(path, "file", fs::Metadata::is_file)?;
+    if let Some(beside) = beside.filter(|_| !there) {
+        // The library would pour it into whatever new file it found.
+        return Err(bad(&beside.display().to_string(), "lies there without its store"));
     }
     Ok(there)
 }
