@@ -45,6 +45,9 @@ pub(super) struct Asked {
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
+    /// Under the emergency rule: loud in the log, and a debt until two others have countersigned
+    #[arg(long, requires = "reason")]
+    pub(super) break_glass: bool,
 }
 
 /// Writes a request for others to approve.
@@ -114,7 +117,7 @@ impl Asked {
             via: None,
             requester_key: None,
             reason: reason.map_err(|error| Failure::usage(format!("--reason: {error}")))?,
-            mode: Mode::Ordinary,
+            mode: if self.break_glass { Mode::BreakGlass } else { Mode::Ordinary },
         })
     }
 
@@ -164,7 +167,11 @@ pub(super) fn issue(chosen: &Chosen, request: Request) -> Result<(Challenge, &Ru
     Ok((Challenge::issue(request, terms, now, randomness()?)?, rule))
 }
 
-fn randomness() -> Result<Randomness, Failure> {
+/// Fresh random bytes for one challenge.
+///
+/// # Errors
+/// If the system gives none.
+pub(super) fn randomness() -> Result<Randomness, Failure> {
     let mut bytes: Randomness = [0; 42];
     let failed = |_| Failure::failed("randomness", "the system gives no random numbers");
     aws_lc_rs::rand::fill(&mut bytes).map_err(failed)?;

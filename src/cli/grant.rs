@@ -120,7 +120,6 @@ pub(super) fn grant(common: &Common, command: Command) -> Outcome {
 ///
 /// # Errors
 /// If there is a token at hand and it cannot be told.
-#[allow(dead_code, reason = "for `run`, which must not be started within itself")]
 pub(super) fn running(
     chosen: &Chosen,
     action: &Action,
@@ -145,8 +144,13 @@ pub(super) fn running(
 fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
     let CheckArguments { action, resource, with, uses, uses_in, at_hand } = arguments;
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let asked =
-        ask::Asked { action: action.clone(), resource: resource.clone(), with: with.clone(), reason: None };
+    let asked = ask::Asked {
+        action: action.clone(),
+        resource: resource.clone(),
+        with: with.clone(),
+        reason: None,
+        break_glass: false,
+    };
     let parameters = asked.parameters(Parameters::new(), &asked.files()?)?;
     let genuine = at_hand.genuine(&chosen)?;
     genuine.permits(action, resource, &parameters)?;

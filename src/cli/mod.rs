@@ -21,7 +21,6 @@ mod grant;
 mod init;
 mod local;
 mod log;
-mod memory;
 #[cfg(feature = "desktop-notification")]
 mod notice;
 mod pin;
@@ -40,6 +39,7 @@ mod secret;
 mod simulate;
 mod touch;
 mod trust;
+mod verifier;
 mod verify;
 mod within;
 mod work;

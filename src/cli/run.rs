@@ -1,13 +1,14 @@
 //! `run`: ask, gather approvals here and from elsewhere, and only then become the command.
 
 mod gather;
+mod handover;
 mod judge;
 mod view;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,15 +22,19 @@ use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
 use crate::cli::counter;
 use crate::cli::exchange::Exchange;
+use crate::cli::grant::GRANT_FILE;
 use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
-use crate::cli::sealed::{SealedFiles, is_variable};
+use crate::cli::sealed::{Sealed, SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, place};
+use crate::cli::{Common, ask, place, verifier, within};
 use crate::request::{Parameters, command_value};
 use crate::text::Text;
+use crate::trust::Trust;
 use crate::trust::policy::Rule;
-use crate::trust::quorum::QuorumMet;
+use crate::unix_time::UnixTime;
+use crate::verifier::Granted;
+use crate::verify::Counted;
 use gather::Gathering;
 use judge::Judge;
 
@@ -50,6 +55,9 @@ pub(super) struct Arguments {
     /// Ask others too: the request goes into this directory, their answers are taken from it
     #[arg(long, value_name = "DIR")]
     exchange: Option<PathBuf>,
+    /// Where CODE.evidence.json goes, instead of ~/.local/state/touchgate/evidence
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
     /// Read the PIN from this descriptor
     #[arg(long, value_name = "N")]
     pin_fd: Option<u32>,
@@ -81,7 +89,7 @@ pub(super) fn main(common: &Common, arguments: &Arguments) -> ExitCode {
             Err(_) => ExitCode::from(exit::RUN_OFFSET + exit::FAILED),
         },
         // The verdict was written before the start: one object, whatever becomes of the command.
-        Ok(Passed::Approved(met, ready)) => stopped(common, &start(arguments, &met, &ready)),
+        Ok(Passed::Approved(ready)) => stopped(common, &start(&ready)),
         Err(failure) => failed(common, arguments, &failure),
     }
 }
@@ -101,7 +109,7 @@ fn stopped(common: &Common, failure: &Failure) -> ExitCode {
 }
 
 enum Passed {
-    Approved(Box<QuorumMet>, Ready),
+    Approved(Ready),
     Explained(Report),
 }
 
@@ -111,6 +119,8 @@ struct Ready {
     /// The command line with the paths of the copies in it.
     command: Vec<OsString>,
     files: SealedFiles,
+    /// Once there is one.
+    grant: Option<Sealed>,
 }
 
 impl Ready {
@@ -122,7 +132,7 @@ impl Ready {
         }
         let command = files.fill_in(&arguments.command);
         let Some(word) = command.first() else { return Err(Failure::usage("no command")) };
-        Ok(Self { program: Program::find(word)?, command, files })
+        Ok(Self { program: Program::find(word)?, command, files, grant: None })
     }
 }
 
@@ -135,27 +145,33 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let files = arguments.asked.files()?;
     let checkout = commit::checked_out(&arguments.command);
     let request = arguments.asked.request(known(arguments, &checkout)?, &files)?;
-    let ready = Ready::new(arguments, files, &request.parameters)?;
-    let (challenge, rule) = ask::issue(&chosen, request)?;
+    let mut ready = Ready::new(arguments, files, &request.parameters)?;
     if let Checkout::Unstated(why) = &checkout {
         say(&format!("note: no commit is stated: {why}\n"));
     }
     if arguments.dry_run {
-        return Ok(Passed::Explained(explained(&challenge, rule, &ready)));
+        let (challenge, rule) = ask::issue(&chosen, request)?;
+        return Ok(Passed::Explained(explained(&chosen.trust, &challenge, rule, &ready)?));
     }
+    let rule = chosen.trust.admit(&request)?;
     let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
     check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
-    let judge = Judge::new(&chosen.trust, &challenge)?;
     let authorities =
         arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
     let authorities = authorities.transpose()?;
+    let evidence = handover::evidence_directory(arguments.evidence.as_deref())?;
+    handover::check_not_nested(&chosen, &request)?;
+    let store = verifier::store(&chosen.trust)?;
+    let verifier = verifier::start(&store, chosen.trust, chosen.files)?;
+    let challenge = verifier::issue(&verifier, &request)?;
+    let judge = Judge::new(&verifier, &store, &challenge);
     let published = exchange.map(|exchange| exchange.publish(&challenge)).transpose()?;
     // Who asks others is not asked at once, unless a PIN says that they will be.
     let here = published.is_none() || desk.has_given_pin();
     let gathering = Gathering {
         common,
         desk: &mut desk,
-        chosen: &chosen,
+        trust: verifier.trust(),
         challenge: &challenge,
         judge,
         published,
@@ -163,17 +179,62 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         apart: digested(arguments, &challenge),
         told: 0,
     };
-    let met = gathering.decision(here)?;
-    if commit::checked_out(&arguments.command) != checkout {
-        return Err(Failure::failed("tree-changed", "the git tree changed while the approval was awaited")
+    let (granted, counted) = gathering.decision(here)?;
+    let mut outcome = || -> Result<(), Failure> {
+        if commit::checked_out(&arguments.command) != checkout {
+            return Err(Failure::failed(
+                "tree-changed",
+                "the git tree changed while the approval was awaited",
+            )
             .hint("run it again"));
+        }
+        ready.program.check()?;
+        let evidence = handover::write_evidence(&evidence, &challenge, &granted.evidence)?;
+        ready.grant = Some(handover::seal(&granted.grant).map_err(|error| not_handed_over(&ready, &error))?);
+        // Last of all: whoever interrupted meanwhile does not want the command.
+        if desk.cancel.load(Ordering::SeqCst) {
+            return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
+        }
+        // The command's own use is counted before it starts, or it does not start.
+        verifier::use_grant(&verifier, &challenge)?;
+        if let Err(failure) = within::note(&challenge.id) {
+            // Then what the command starts does not count as part of it, and needs a use of its own.
+            say(&failure.text());
+        }
+        let ceremony = verifier.ceremony(&challenge.id)?.0;
+        let by = ceremony.approvals().iter().map(|approval| approval.answer().person()).collect();
+        status(arguments, &verdict(&challenge, by, &granted, counted.as_ref(), &evidence).json())
+            .map_err(|error| no_status(&error))
+    };
+    if let Err(failure) = outcome() {
+        // Nobody has it, and nobody shall.
+        let by = challenge.request.requester.as_str();
+        let _ = verifier.revoke_grant(&challenge.id, by, Some(failure.code), UnixTime::now());
+        return Err(failure);
     }
-    ready.program.check()?;
-    // Last of all: whoever interrupted meanwhile does not want the command.
-    if desk.cancel.load(Ordering::SeqCst) {
-        return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
+    Ok(Passed::Approved(ready))
+}
+
+/// What `--status-fd` is told before the command starts.
+fn verdict(
+    challenge: &Challenge,
+    by: Vec<&str>,
+    granted: &Granted,
+    counted: Option<&Counted>,
+    evidence: &Path,
+) -> Report {
+    let claims = granted.grant.claims();
+    let report = Report::decided(Verdict::Approved, "")
+        .with("request", challenge.id.to_string())
+        .with("approved_by", by)
+        .with("statement", challenge.to_text())
+        .with("expires", claims.exp.to_string())
+        .with("uses", claims.step_up.uses)
+        .with("evidence", evidence.display().to_string());
+    match counted {
+        Some(counted) => report.with("counter", counter::fields(counted)),
+        None => report,
     }
-    Ok(Passed::Approved(met, ready))
 }
 
 /// A verdict that cannot be delivered is found out before the touch.
@@ -189,16 +250,22 @@ fn no_status(error: &std::io::Error) -> Failure {
         .hint("--status-fd takes a pipe")
 }
 
-fn explained(challenge: &Challenge, rule: &Rule, ready: &Ready) -> Report {
+fn explained(trust: &Trust, challenge: &Challenge, rule: &Rule, ready: &Ready) -> Result<Report, Failure> {
+    let standing = judge::standing(trust, challenge, &[])?;
     let text = format!(
-        "{}\nprogram: {}\nneeds: {}, tier {}, within {}\nnothing was asked and nothing was run",
+        "{}\nprogram: {}\nneeds: {}, tier {}, within {}\n{}nothing was asked and nothing was run",
         challenge.to_text(),
         printable(&ready.program.path().to_string_lossy()),
         needs(rule),
         rule.tier,
-        work::in_words(rule.answer_within)
+        work::in_words(rule.answer_within),
+        standing.who(),
     );
-    Report::decided(Verdict::Pending, text).with("code", "dry-run").with("challenge", challenge.to_text())
+    Ok(Report::decided(Verdict::Pending, text)
+        .with("code", "dry-run")
+        .with("challenge", challenge.to_text())
+        .with("can", standing.can)
+        .with("cannot", standing.cannot))
 }
 
 /// The approvals that a rule needs: `2 from release and 1 from security`.
@@ -249,36 +316,27 @@ fn known(arguments: &Arguments, checkout: &Checkout) -> Result<Parameters, Failu
     Ok(parameters)
 }
 
+fn not_handed_over(ready: &Ready, error: &std::io::Error) -> Failure {
+    let program = printable(&ready.program.path().to_string_lossy());
+    Failure::failed("not-started", format!("{program}: what it is to get cannot be handed over: {error}"))
+        .hint("nothing was run")
+}
+
 /// Replaces this process by the command: terminal, signals and exit code are then its own. Returns
 /// only if that failed.
-fn start(arguments: &Arguments, met: &QuorumMet, ready: &Ready) -> Failure {
-    let approvals =
-        met.approvals().iter().map(|approval| approval.answer().person().to_owned()).collect::<Vec<_>>();
-    let challenge = met.challenge();
-    let mut report = Report::decided(Verdict::Approved, "")
-        .with("request", challenge.id.to_string())
-        .with("approved_by", approvals)
-        .with("statement", challenge.to_text());
-    if let Some(counted) = met.approvals().iter().find_map(|approval| approval.answer().counter()) {
-        report = report.with("counter", counter::fields(counted));
-    }
-    if let Err(error) = status(arguments, &report.json()) {
-        return no_status(&error);
-    }
-    let program = printable(&ready.program.path().to_string_lossy());
-    if let Err(error) = ready.files.hand_over() {
-        return Failure::failed(
-            "not-started",
-            format!("{program}: its files cannot be handed over: {error}"),
-        );
+fn start(ready: &Ready) -> Failure {
+    let Some(grant) = &ready.grant else { return Failure::failed("not-started", "there is no grant") };
+    if let Err(error) = ready.files.hand_over().and_then(|()| grant.hand_over()) {
+        return not_handed_over(ready, &error);
     }
     let error = ready.program.start(&ready.command, |command| {
         // None of whoever started us passes for a copy.
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_variable(name)) {
             command.env_remove(name);
         }
-        command.envs(ready.files.variables());
+        command.envs(ready.files.variables()).env(GRANT_FILE, grant.path());
     });
+    let program = printable(&ready.program.path().to_string_lossy());
     Failure::failed("not-started", format!("{program}: {error}"))
         .hint("it was approved but could not be started; check its path and its x permission")
 }

@@ -103,6 +103,14 @@ impl Sealed {
         Self::of(source, medium).map_err(failed)
     }
 
+    /// Text of our own for the command to read, by the same means.
+    ///
+    /// # Errors
+    /// Whatever the system gives.
+    pub(super) fn text(text: &[u8]) -> io::Result<Self> {
+        Self::of(text, Medium::Memory)
+    }
+
     fn of(source: impl io::Read, medium: Medium) -> io::Result<Self> {
         let memory = if medium == Medium::Memory { in_memory()? } else { None };
         let sealable = memory.is_some();

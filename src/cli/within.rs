@@ -32,7 +32,6 @@ struct Process {
 ///
 /// # Errors
 /// If that cannot be noted. The command can be started all the same, and needs another use then.
-#[allow(dead_code, reason = "for `run`, just before it becomes its command")]
 pub(super) fn note(grant: &RequestId) -> Result<(), Failure> {
     let path = path(grant)?;
     let failed = |error: io::Error| place::unwritable(&path, &error);
@@ -97,7 +96,6 @@ fn here() -> io::Result<String> {
     Ok(format!("{} {}", boot.trim_end(), space.display()))
 }
 
-#[allow(dead_code, reason = "as `note`")]
 /// Removes the notes of processes that have ended. What cannot be removed stays.
 fn forget(directory: &std::path::Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

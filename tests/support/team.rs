@@ -22,7 +22,16 @@ pub(crate) fn team_with(alices: &str, bobs: &str, answer_within: &str) -> World 
     let world = World::with(alices, |home, builder| {
         builder.second_card(card_arguments(BOBS, bobs, Some(&home.join("bob.asc"))))
     });
+    // The keys of a verifier, and the lines that list them.
+    let mut init =
+        world.touchgate(["init", "--no-input", "--touch", "keep", "--card", SERIAL, "--certificate"]);
+    run(init.arg(world.home.certificate())).succeeded();
     let trust = world.home.config().join("trust");
+    let made = fs::read_to_string(trust.join("policy.toml")).unwrap();
+    let listed = |name: &str| made.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let (audience, log_key) = (listed("audience"), listed("log_key"));
+    let grant_key = made.split_once("[[grant_key]]").unwrap().1.split("\n[").next().unwrap();
+    fs::remove_dir_all(&trust).unwrap();
     for folder in ["people", "tokens"] {
         fs::create_dir_all(trust.join(folder)).unwrap();
     }
@@ -40,7 +49,8 @@ pub(crate) fn team_with(alices: &str, bobs: &str, answer_within: &str) -> World 
     let sam = format!("groups = []\nidentities = [\"os:{user}@{host}\"]\n");
     fs::write(trust.join("people/sam.toml"), sam).unwrap();
     let policy = format!(
-        "audience = \"approve.example.com\"\nversion = 1\nvalid_until = \"2099-01-01T00:00:00Z\"\n\n\
+        "{audience}\n{log_key}\nversion = 1\nvalid_until = \"2099-01-01T00:00:00Z\"\n\n\
+         [[grant_key]]{grant_key}\n\
          [[rule]]\naction = \"deploy\"\nneed = [{{ from = \"release\", count = 2 }}]\ntier = \"declared\"\n\
          answer_within = \"{answer_within}\"\n\n\
          [[rule]]\naction = \"touchgate.trust.update\"\nneed = [{{ from = \"release\", count = 2 }}]\ntier = \"declared\"\n"

@@ -6,31 +6,33 @@ use std::time::Duration;
 
 use crate::card::{CardError, KeptPin};
 use crate::challenge::Challenge;
+use crate::cli::Common;
 use crate::cli::approve::LOOK_EVERY;
 use crate::cli::authorities::Authorities;
 use crate::cli::counter::{self, Planned};
 use crate::cli::exchange::{Found, Published};
-use crate::cli::place::Chosen;
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Verdict, exit, say};
-use crate::cli::run::judge::{Judge, Step};
+use crate::cli::run::judge::{Counting, Judge, Step};
 use crate::cli::run::view::View;
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, failure};
-use crate::response::Response;
 use crate::statement::Decision;
-use crate::trust::quorum::QuorumMet;
+use crate::trust::Trust;
 use crate::unix_time::UnixTime;
-use crate::verify::{Answer, Presented};
+use crate::verifier::Granted;
+use crate::verify::Counted;
 
 /// The most lines about files that are of no use: a directory that others write to must not flood the screen.
 const MAX_TOLD: u32 = 64;
+
+/// A decision, and what the last counter said that came with an approval.
+pub(super) type Decided = (Box<Granted>, Option<Counted>);
 
 /// Everything that a decision is awaited with.
 pub(super) struct Gathering<'a> {
     pub(super) common: &'a Common,
     pub(super) desk: &'a mut Desk,
-    pub(super) chosen: &'a Chosen,
+    pub(super) trust: &'a Trust,
     pub(super) challenge: &'a Challenge,
     pub(super) judge: Judge<'a>,
     /// The request in a directory, if others are asked by files.
@@ -48,7 +50,7 @@ impl Gathering<'_> {
     /// # Errors
     /// A refusal, the end of the time, an interruption; whatever went wrong at this machine's token if nobody else
     /// is asked.
-    pub(super) fn decision(mut self, here: bool) -> Result<Box<QuorumMet>, Failure> {
+    pub(super) fn decision(mut self, here: bool) -> Result<Decided, Failure> {
         let mut view = View::default();
         if let Some(published) = &self.published {
             say(&format!("asked: {}\n", published.path().display()));
@@ -58,7 +60,8 @@ impl Gathering<'_> {
         }
         loop {
             self.check_time()?;
-            view.changed(self.desk, &self.judge.standing(self.challenge)?);
+            self.judge.look()?;
+            view.changed(self.desk, &self.judge.standing()?);
             let mut found = Vec::new();
             let typed = self.wait(&mut view, &mut found)?;
             for file in found {
@@ -123,7 +126,7 @@ impl Gathering<'_> {
         if now < expires {
             return Ok(());
         }
-        let missing = self.judge.standing(self.challenge)?.needed;
+        let missing = self.judge.standing()?.needed;
         let code = self.challenge.id.short_code();
         Err(Failure {
             verdict: Verdict::Expired,
@@ -136,14 +139,14 @@ impl Gathering<'_> {
     }
 
     /// An answer, or what was none, that came as a file.
-    fn file(&mut self, file: Found) -> Result<Option<Box<QuorumMet>>, Failure> {
+    fn file(&mut self, file: Found) -> Result<Option<Decided>, Failure> {
         let why = match file {
             Found::Bad { name, why } => {
                 Failure::failed("not-an-answer", format!("{name}: {why}")).hint("it is not counted")
             }
-            Found::Answer { name, response } => match self.judge.answer(&response, None) {
-                Ok(step) => return self.after(step),
-                Err(rejection) => failure::rejected(&rejection, &name),
+            Found::Answer { name, response } => match self.judge.answer(&response, None, &name)? {
+                Step::Rejected(why) => why,
+                step => return self.after(step),
             },
         };
         self.told = self.told.saturating_add(1);
@@ -156,14 +159,17 @@ impl Gathering<'_> {
     }
 
     /// Asks somebody at this machine.
-    fn here(&mut self) -> Result<Option<Box<QuorumMet>>, Failure> {
-        let trust = &self.chosen.trust;
+    fn here(&mut self) -> Result<Option<Decided>, Failure> {
+        let trust = self.trust;
         let patience = self.desk.patience(self.challenge.expires);
-        let mut token = work::find_other_token(self.common, &patience, &self.judge.serials())?;
-        let key = token.info().signature_key.as_ref();
-        let holder = key.and_then(|key| trust.roster.holder(&key.fingerprint));
+        let approvals = self.judge.approvals()?;
+        let serials: Vec<String> =
+            approvals.iter().map(|approval| approval.answer().serial().to_owned()).collect();
+        let mut token = work::find_other_token(self.common, &patience, &serials)?;
+        let key = token.info().signature_key.as_ref().map(|key| key.fingerprint.clone());
+        let holder = key.as_ref().and_then(|key| trust.roster.holder(key));
         if let Some((person, _)) = holder
-            && self.judge.has_approved(&person.name)
+            && approvals.iter().any(|approval| approval.answer().person() == person.name)
         {
             let again = format!("token {} is {}'s, who has approved", token.info().ident, person.name);
             return Err(Failure::failed("answered", again).hint("another person's token is needed now"));
@@ -180,34 +186,30 @@ impl Gathering<'_> {
         work::show_statement(self.desk, &statement);
         let mut kept = KeptPin::default();
         let response = work::sign(self.desk, &mut token, &cert, &statement, &mut kept)?;
-        let step = match planned {
-            None => self.judged(&response, None)?,
-            Some(planned) => {
-                let made = planned.make(self.desk, &mut token, &mut kept, &patience)?;
-                let code = self.challenge.id.short_code();
-                let presented = made.presented().map_err(|rejection| failure::rejected(&rejection, &code))?;
-                self.judged(&response, Some(&presented))?
-            }
+        let made = match planned {
+            None => None,
+            Some(planned) => Some(planned.make(self.desk, &mut token, &mut kept, &patience)?),
         };
-        self.after(step)
-    }
-
-    fn judged(&mut self, response: &Response, presented: Option<&Presented>) -> Result<Step, Failure> {
+        drop(kept);
         let code = self.challenge.id.short_code();
-        self.judge.answer(response, presented).map_err(|rejection| failure::rejected(&rejection, &code))
+        match self.judge.answer(&response, made.as_ref().zip(key.as_ref()), &code)? {
+            Step::Rejected(why) => Err(why),
+            step => self.after(step),
+        }
     }
 
-    fn after(&self, step: Step) -> Result<Option<Box<QuorumMet>>, Failure> {
+    fn after(&self, step: Step) -> Result<Option<Decided>, Failure> {
         let code = self.challenge.id.short_code();
         match step {
-            Step::Met(met, last) => {
+            Step::Met(granted, last) => {
                 self.say_approved(&last);
-                Ok(Some(met))
+                Ok(Some((granted, last.counted)))
             }
             Step::Waiting(last) => {
                 self.say_approved(&last);
                 Ok(None)
             }
+            Step::Rejected(why) => Err(why),
             Step::Refused(refusal) => {
                 let refused = Failure {
                     verdict: Verdict::Refused,
@@ -224,7 +226,7 @@ impl Gathering<'_> {
         }
     }
 
-    fn say_approved(&self, answer: &Answer) {
+    fn say_approved(&self, Counting { answer, counted }: &Counting) {
         let Challenge { id, request, .. } = self.challenge;
         say(&format!(
             "approved: {}, {} on {}, by {} (token {}, {})\n",
@@ -235,7 +237,7 @@ impl Gathering<'_> {
             answer.serial(),
             answer.tier()
         ));
-        if let Some(counted) = answer.counter() {
+        if let Some(counted) = counted {
             say(&format!("counter: {}\n", counter::text(counted, answer.signed_at())));
         }
     }

@@ -1,106 +1,193 @@
-//! What this process remembers of one request, and the decision on it.
+//! One request at this machine's verifier: answers go in, steps come out.
 
+use sequoia_openpgp::Fingerprint;
+
+use crate::audit::entry::Outcome;
 use crate::challenge::Challenge;
-use crate::cli::memory::Memory;
-use crate::cli::report::Failure;
+use crate::cli::counter::Made;
+use crate::cli::report::{Failure, Verdict, exit};
 use crate::cli::run::view::Standing;
+use crate::cli::{failure, local};
 use crate::response::Response;
+use crate::statement::Statement;
+use crate::store::Store as _;
+use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
-use crate::trust::quorum::{self, CannotHelp, Circumstances, QuorumMet};
+use crate::trust::quorum::{self, CannotHelp, Circumstances};
 use crate::unix_time::UnixTime;
-use crate::verify::{self, Answer, Approval, Presented, Rejection, Verified};
+use crate::verifier::{Answered, Granted, Verifier};
+use crate::verify::{self, Answer, Approval, Counted, Rejection};
 
 /// What came of an answer.
 pub(super) enum Step {
     /// It was the last one that was needed.
-    Met(Box<QuorumMet>, Box<Answer>),
+    Met(Box<Granted>, Counting),
+    /// It does not count; the failure says why, by this name.
+    Rejected(Failure),
     /// It ends the request.
     Refused(Box<Answer>),
     /// It counts, and more are needed.
-    Waiting(Box<Answer>),
+    Waiting(Counting),
 }
 
-/// The verifier of one request.
+/// An approval that counts, and what its counter says.
+pub(super) struct Counting {
+    pub(super) answer: Answer,
+    pub(super) counted: Option<Counted>,
+}
+
+/// One request, which is taken back if it is let go of undecided.
 pub(super) struct Judge<'a> {
-    trust: &'a Trust,
-    memory: Memory,
-    approvals: Vec<Approval>,
+    verifier: &'a Verifier<'a>,
+    store: &'a Sqlite,
+    challenge: &'a Challenge,
+    ended: bool,
+}
+
+impl Drop for Judge<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // If it fails, the request ends by itself: it expires, and nobody waits for it.
+            let Challenge { id, request, expires, .. } = self.challenge;
+            let now = UnixTime::now();
+            let _ = if now < *expires {
+                self.verifier.withdraw(id, &request.requester, now).map(drop)
+            } else {
+                self.verifier.look(id, now).map(drop)
+            };
+        }
+    }
 }
 
 impl<'a> Judge<'a> {
-    /// Remembers the challenge.
-    ///
-    /// # Errors
-    /// If what earlier requests left cannot be read.
-    pub(super) fn new(trust: &'a Trust, challenge: &Challenge) -> Result<Self, Failure> {
-        let mut memory = Memory::new()?;
-        memory.open(challenge.clone());
-        Ok(Self { trust, memory, approvals: Vec::new() })
+    /// The judge of a request that `verifier` issued.
+    pub(super) fn new(verifier: &'a Verifier<'a>, store: &'a Sqlite, challenge: &'a Challenge) -> Self {
+        Self { verifier, store, challenge, ended: false }
     }
 
-    /// Judges one answer, and decides.
+    /// Judges one answer, which people know by `name`, and decides. A counter comes with the key that it is of.
     ///
     /// # Errors
-    /// The first check that failed.
+    /// If the verifier could not, or the request had ended.
     pub(super) fn answer(
         &mut self,
         response: &Response,
-        presented: Option<&Presented>,
-    ) -> Result<Step, Rejection> {
-        let (trust, now) = (self.trust, UnixTime::now());
-        let verified = match presented {
-            None => verify::response(response, trust, &mut self.memory, now),
-            Some(presented) => {
-                verify::response_with_counter(response, presented, trust, &mut self.memory, now)
+        made: Option<(&Made, &Fingerprint)>,
+        name: &str,
+    ) -> Result<Step, Failure> {
+        let now = UnixTime::now();
+        // Another request's answer is for whoever waits for it.
+        if let Ok(statement) = Statement::parse(&response.statement)
+            && statement.challenge.id != self.challenge.id
+        {
+            let request = statement.challenge.id.to_string();
+            return Ok(Step::Rejected(failure::rejected(&Rejection::UnknownRequest { request }, name)));
+        }
+        let presented = match made.map(|(made, _)| made.presented()).transpose() {
+            Ok(presented) => presented,
+            Err(rejection) => return Ok(Step::Rejected(failure::rejected(&rejection, name))),
+        };
+        let counter = made.map(|(made, _)| made.pem.as_str());
+        // What was known before it, to say what it changed.
+        let before = made.and_then(|(_, key)| self.store.counter(key).ok().flatten());
+        let answered = self.verifier.answer(response, presented.as_ref(), counter, now)?;
+        let counting = |answer: Answer| {
+            let counted = presented.as_ref().and_then(|presented| {
+                verify::count(&answer, presented, self.verifier.trust(), before, now).ok()
+            });
+            Counting { answer, counted: counted.map(|(counted, _)| counted) }
+        };
+        match answered {
+            Answered::Approved(granted) => {
+                self.ended = true;
+                let own = |approval: &&Approval| approval.answer().response() == response;
+                let approvals = self.approvals()?;
+                let last = approvals.iter().find(own).ok_or_else(|| {
+                    Failure::failed("bad-record", "the approval that was counted is not in the record")
+                })?;
+                let counting = counting(last.answer().clone());
+                Ok(Step::Met(granted, counting))
             }
-        };
-        let approval = match verified? {
-            Verified::Refused(refusal) => return Ok(Step::Refused(Box::new(refusal.answer().clone()))),
-            Verified::Approved(approval) => approval,
-        };
-        let last = Box::new(approval.answer().clone());
-        self.approvals.push(approval);
-        let challenge = last.challenge();
-        match quorum::decide(trust, challenge, self.approvals.clone(), Circumstances::default(), now) {
-            Ok(met) => Ok(Step::Met(Box::new(met), last)),
-            // Whatever else is in the way is said where the time and the standing are looked at.
-            Err(_) => Ok(Step::Waiting(last)),
+            Answered::Late(outcome) => {
+                self.ended = true;
+                Err(late(self.challenge, outcome))
+            }
+            Answered::Refused(answer) => {
+                self.ended = true;
+                Ok(Step::Refused(answer))
+            }
+            Answered::Rejected(rejection) => Ok(Step::Rejected(failure::rejected(&rejection, name))),
+            Answered::Waiting { answer, .. } => Ok(Step::Waiting(counting(*answer))),
         }
     }
 
-    /// The tokens that have answered.
-    pub(super) fn serials(&self) -> Vec<String> {
-        self.approvals.iter().map(|approval| approval.answer().serial().to_owned()).collect()
+    /// Whether it was decided, or ended, by what is not an answer: time, a newer version of trust, somebody else.
+    ///
+    /// # Errors
+    /// If it ended.
+    pub(super) fn look(&mut self) -> Result<(), Failure> {
+        let record = self.store.request(&self.challenge.id).map_err(|error| local::store_failed(&error))?;
+        match record.and_then(|record| record.outcome) {
+            None => Ok(()),
+            Some(outcome) => {
+                self.ended = true;
+                Err(late(self.challenge, outcome))
+            }
+        }
     }
 
-    /// Whether this person has approved.
-    pub(super) fn has_approved(&self, person: &str) -> bool {
-        self.approvals.iter().any(|approval| approval.answer().person() == person)
+    /// The approvals that count so far.
+    ///
+    /// # Errors
+    /// If the verifier cannot tell.
+    pub(super) fn approvals(&self) -> Result<Vec<Approval>, Failure> {
+        Ok(self.verifier.ceremony(&self.challenge.id)?.0.approvals().to_vec())
     }
 
     /// How far it has come.
     ///
     /// # Errors
-    /// If it cannot be decided any more.
-    pub(super) fn standing(&self, challenge: &Challenge) -> Result<Standing, Failure> {
-        let answer = |approval: &Approval| {
-            let answer = approval.answer();
-            format!("{} (token {}, {})", answer.person(), answer.serial(), answer.tier())
-        };
-        let approved = self.approvals.iter().map(answer).collect();
-        let (none, now) = (Circumstances::default(), UnixTime::now());
-        let standing = quorum::standing(self.trust, &challenge.request, &self.approvals, none, now)?;
-        Ok(Standing {
-            code: challenge.id.short_code(),
-            approved,
-            needed: format!("{} more, from {}", standing.missing, standing.from.join(" or ")),
-            can: standing.can.iter().map(ToString::to_string).collect(),
-            cannot: standing
-                .cannot
-                .iter()
-                .filter(|(_, why)| *why != CannotHelp::Approved)
-                .map(|(name, why)| format!("{name} {why}"))
-                .collect(),
-        })
+    /// If the verifier cannot tell.
+    pub(super) fn standing(&self) -> Result<Standing, Failure> {
+        standing(self.verifier.trust(), self.challenge, &self.approvals()?)
     }
+}
+
+/// How far a request has come with these approvals, in words.
+///
+/// # Errors
+/// If it may not even be asked.
+pub(super) fn standing(
+    trust: &Trust,
+    challenge: &Challenge,
+    approvals: &[Approval],
+) -> Result<Standing, Failure> {
+    let answer = |approval: &Approval| {
+        let answer = approval.answer();
+        format!("{} (token {}, {})", answer.person(), answer.serial(), answer.tier())
+    };
+    let (none, now) = (Circumstances::default(), UnixTime::now());
+    let standing = quorum::standing(trust, &challenge.request, approvals, none, now)?;
+    let why = |(name, why): &(&str, CannotHelp)| format!("{name} {why}");
+    Ok(Standing {
+        code: challenge.id.short_code(),
+        approved: approvals.iter().map(answer).collect(),
+        needed: format!("{} more, from {}", standing.missing, standing.from.join(" or ")),
+        can: standing.can.iter().map(ToString::to_string).collect(),
+        cannot: standing.cannot.iter().filter(|(_, why)| *why != CannotHelp::Approved).map(why).collect(),
+    })
+}
+
+/// What ended a request, as a failure.
+fn late(challenge: &Challenge, outcome: Outcome) -> Failure {
+    let code = challenge.id.short_code();
+    let (verdict, exit, name) = match outcome {
+        Outcome::Approved => (Verdict::Failed, exit::FAILED, "decided"),
+        Outcome::Expired => (Verdict::Expired, exit::NOBODY, "expired"),
+        Outcome::Refused => (Verdict::Refused, exit::NO, "refused"),
+        Outcome::Superseded => (Verdict::Failed, exit::FAILED, "superseded"),
+        Outcome::Withdrawn => (Verdict::Cancelled, exit::INTERRUPTED, "withdrawn"),
+    };
+    let failure = Failure::failed(name, format!("{code} {} meanwhile", outcome.words()));
+    Failure { verdict, exit, ..failure }.hint("nothing was run; ask again")
 }

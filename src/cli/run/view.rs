@@ -79,17 +79,25 @@ impl View {
     }
 }
 
+impl Standing {
+    /// Who could help and who could not, a line each.
+    pub(super) fn who(&self) -> String {
+        lines(&[("can", &self.can, ", "), ("cannot", &self.cannot, "; ")])
+    }
+}
+
 fn text(standing: &Standing) -> String {
-    let mut text = format!("{} waits\n", standing.code);
-    for (name, list) in
-        [("approved", &standing.approved), ("needed", &vec![standing.needed.clone()]), ("can", &standing.can)]
-    {
-        if let Some(line) = names(list, ", ") {
+    let needed = vec![standing.needed.clone()];
+    let come = lines(&[("approved", &standing.approved, ", "), ("needed", &needed, ", ")]);
+    format!("{} waits\n{come}{}", standing.code, standing.who())
+}
+
+fn lines(lists: &[(&str, &Vec<String>, &str)]) -> String {
+    let mut text = String::new();
+    for (name, list, between) in lists {
+        if let Some(line) = names(list, between) {
             let _ = writeln!(text, "  {name:<9} {line}");
         }
-    }
-    if let Some(line) = names(&standing.cannot, "; ") {
-        let _ = writeln!(text, "  {:<9} {line}", "cannot");
     }
     text
 }

@@ -1,0 +1,88 @@
+//! What a decision leaves: its evidence in a file, and the grant in the hands of the command.
+//!
+//! The grant lies in sealed memory that the command inherits, and `TOUCHGATE_GRANT_FILE` names it: nothing of it is
+//! on a disk, and it is gone with the last process that holds it.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::challenge::Challenge;
+use crate::cli::grant;
+use crate::cli::place::{self, Chosen};
+use crate::cli::report::Failure;
+use crate::cli::sealed::Sealed;
+use crate::evidence::Evidence;
+use crate::grant::Grant;
+use crate::request::Request;
+
+/// Where evidence goes: the directory that was named, or this machine's own.
+///
+/// # Errors
+/// If it cannot be made; before anybody is asked.
+pub(super) fn evidence_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let directory = match named {
+        Some(directory) => directory.to_owned(),
+        None => {
+            let own = place::state()?.join("evidence");
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&own);
+            made.map_err(|error| place::unwritable(&own, &error))?;
+            own
+        }
+    };
+    let writable = rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+    let failed = |error: io::Error| place::unwritable(&directory, &error);
+    if !directory.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    writable.map_err(|error| failed(error.into()))?;
+    Ok(directory)
+}
+
+/// Writes `CODE.evidence.json`; where an older request of that code left one, `REQUEST.evidence.json`.
+///
+/// # Errors
+/// If neither can be written.
+pub(super) fn write_evidence(
+    directory: &Path,
+    challenge: &Challenge,
+    evidence: &Evidence,
+) -> Result<PathBuf, Failure> {
+    let text = format!("{}\n", evidence.to_json().trim_end());
+    let mut path = directory.join(format!("{}.evidence.json", challenge.id.short_code()));
+    let mut written = place::write_new(&path, text.as_bytes());
+    if matches!(&written, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+        path = directory.join(format!("{}.evidence.json", challenge.id));
+        written = place::write_new(&path, text.as_bytes());
+    }
+    written.map_err(|error| place::unwritable(&path, &error))?;
+    Ok(path)
+}
+
+/// The grant as the command finds it: the token and a line feed.
+///
+/// # Errors
+/// Whatever the system gives.
+pub(super) fn seal(grant: &Grant) -> io::Result<Sealed> {
+    Sealed::text(format!("{}\n", grant.token()).as_bytes())
+}
+
+/// Refuses to ask again for what a grant permits under which this very process runs: a script that asks for itself
+/// must find that out (`touchgate grant check`) before it asks, or it would ask for ever.
+///
+/// # Errors
+/// If it does, or it cannot be told.
+pub(super) fn check_not_nested(chosen: &Chosen, request: &Request) -> Result<(), Failure> {
+    let Request { action, resource, .. } = request;
+    match grant::running(chosen, action, resource)? {
+        None => Ok(()),
+        Some(_) => Err(Failure::failed(
+            "nested-run",
+            format!("{action} on {resource} was granted to the command that this is part of"),
+        )
+        .hint(format!(
+            "ask only where it was not: `touchgate grant check {action} {resource} || exec touchgate run …`"
+        ))),
+    }
+}

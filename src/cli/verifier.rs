@@ -1,0 +1,91 @@
+//! This machine's own verifier at work: what `run` asks of it, and its errors in words.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use crate::challenge::Challenge;
+use crate::cli::ask::randomness;
+use crate::cli::report::Failure;
+use crate::cli::{failure, local, place};
+use crate::request::Request;
+use crate::store::sqlite::Sqlite;
+use crate::store::{CommitError, Store as _};
+use crate::trust::{Files, Trust};
+use crate::unix_time::UnixTime;
+use crate::verifier::{NotIssued, Verifier, VerifierError};
+use crate::verify::Rejection;
+
+/// Opens this machine's store, and makes it if there is none.
+///
+/// # Errors
+/// If trust names no log, the key is not there or another's, or the store cannot be opened.
+pub(super) fn store(trust: &Trust) -> Result<Sqlite, Failure> {
+    let signer = local::log_signer(trust)?;
+    let path = local::store_path()?;
+    if let Some(folder) = path.parent() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| place::unwritable(folder, &error))?;
+    }
+    Sqlite::open(&path, signer).map_err(|error| local::store_failed(&error))
+}
+
+/// Puts `trust` into force at this machine's verifier, and ends what ran out meanwhile.
+///
+/// # Errors
+/// If the key for grants is not there or not in trust, or the store knows a later version.
+pub(super) fn start(store: &Sqlite, trust: Trust, files: Files) -> Result<Verifier<'_>, Failure> {
+    let signer = local::grant_signer(&trust)?;
+    let now = UnixTime::now();
+    let verifier = Verifier::new(store, trust, files, signer, now)?;
+    // Of a `run` that was killed nobody else writes that its time is over.
+    for request in store.open_requests().map_err(|error| local::store_failed(&error))? {
+        verifier.look(&request, now)?;
+    }
+    Ok(verifier)
+}
+
+/// Has a request issued and recorded.
+///
+/// # Errors
+/// If trust does not admit it, or the verifier could not.
+pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challenge, Failure> {
+    // What fails once fails before anything is recorded.
+    randomness()?;
+    let fresh = || randomness().expect("the system gave random numbers a moment ago");
+    verifier.issue(request, UnixTime::now(), fresh).map_err(|error| match error {
+        NotIssued::NotAdmitted(why) => why.into(),
+        NotIssued::TooLarge(why) => why.into(),
+        NotIssued::TrustExpired { now, valid_until } => {
+            failure::rejected(&Rejection::TrustExpired { now, valid_until }, "")
+        }
+        NotIssued::Verifier(error) => error.into(),
+    })
+}
+
+/// Counts the use of a grant that a command is about to make.
+///
+/// # Errors
+/// If it cannot be counted; then it must not be made.
+pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Result<u32, Failure> {
+    let code = challenge.id.short_code();
+    verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
+        CommitError::Store(error) => local::store_failed(&error),
+        error => Failure::failed("grant", format!("{code}: {error}")).hint("nothing was run; ask again"),
+    })
+}
+
+impl From<VerifierError> for Failure {
+    fn from(error: VerifierError) -> Self {
+        use VerifierError as E;
+        let (code, hint) = match &error {
+            E::BadRecord(_) => ("bad-record", "the store was changed by something else; ask again"),
+            E::Busy => ("busy", "nothing was granted; try again"),
+            E::NoEvidence(_) => ("evidence", "nothing was granted"),
+            E::NotOpened(_) => ("grant", "nothing was run; see that the keys are those of this trust"),
+            E::Store(_) => ("store", "nothing was granted; mend what it names, or restore the file"),
+            E::Trust { .. } => ("trust-rollback", "use the newer version of trust"),
+            E::Unknown(_) => ("unknown-request", "ask again"),
+        };
+        Self::failed(code, error.to_string()).hint(hint)
+    }
+}
