@@ -3,6 +3,7 @@
 //! `make bench`, or for fewer rounds `cargo bench -p touchgate -- --quick`. Every ratio is taken in
 //! one run, side by side; a target that was missed is a word in a table, never a failure.
 
+mod grant;
 mod keys;
 mod library;
 mod log;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
             "RUST_BACKTRACE is set: what sequoia gives up on along the way walks the stack, in these figures too"
         );
     }
-    let groups: [Group; 7] = [
+    let groups: &[Group] = &[
         ("process", peers::run),
         ("startup", startup::run),
         ("library", library::arithmetic),
@@ -59,11 +60,12 @@ fn main() -> ExitCode {
         ("memory", library::memory),
         ("tree", log::tree),
         ("audit", log::audit),
+        ("grants", grant::run),
     ];
     // Words that are no option name the groups to run.
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
     for (name, group) in groups {
-        if !named.is_empty() && !named.iter().any(|word| *word == name) {
+        if !named.is_empty() && !named.iter().any(|word| word == name) {
             continue;
         }
         if let Err(error) = group(effort) {

@@ -51,6 +51,9 @@ use super::token;
 pub struct SealedGrant {
     met: QuorumMet,
     claims: Claims,
+    /// The same, as the log has them and as the token does.
+    logged: serde_json::Map<String, serde_json::Value>,
+    json: String,
 }
 
 impl SealedGrant {
@@ -89,7 +92,7 @@ impl SealedGrant {
             },
             sub: request.requester.clone(),
         };
-        Self { met, claims }
+        Self { met, logged: claims.to_map(), json: claims.to_json(), claims }
     }
 
     /// What it would permit.
@@ -106,7 +109,7 @@ impl SealedGrant {
     pub fn record(&self) -> GrantRecord {
         GrantRecord {
             request: self.claims.jti,
-            claims: self.claims.to_json(),
+            claims: self.json.clone(),
             expires: self.claims.exp,
             uses: self.claims.step_up.uses,
             used: 0,
@@ -127,14 +130,15 @@ impl SealedGrant {
             Entry::Decided { request, outcome: Outcome::Approved, evidence, grant, .. } => {
                 *request == self.claims.jti
                     && *evidence == Some(self.claims.evidence)
-                    && grant.as_ref() == Some(&self.claims.to_map())
+                    && grant.as_ref() == Some(&self.logged)
             }
             _ => false,
         };
         if !recorded {
             return Err(OpenError::OtherEntry { index: receipt.index() });
         }
-        Grant::sign(self.claims, key).ok_or(OpenError::NotSigned)
+        let token = token::mint(&self.json, key).ok_or(OpenError::NotSigned)?;
+        Ok(Grant { token, claims: self.claims })
     }
 
     /// The entry by which the log has it, and whose receipt opens it.
@@ -146,7 +150,7 @@ impl SealedGrant {
             outcome: Outcome::Approved,
             by: by.collect(),
             evidence: Some(self.claims.evidence),
-            grant: Some(self.claims.to_map()),
+            grant: Some(self.logged.clone()),
         }
     }
 }
@@ -238,7 +242,7 @@ pub struct Grant {
 
 impl Grant {
     pub(super) fn sign(claims: Claims, signer: &GrantSigner) -> Option<Self> {
-        Some(Self { token: token::mint(&claims, signer)?, claims })
+        Some(Self { token: token::mint(&claims.to_json(), signer)?, claims })
     }
 
     /// The JWT.
