@@ -3,6 +3,8 @@
 
 #[path = "trust/differences.rs"]
 mod differences;
+#[path = "trust/documents.rs"]
+mod documents;
 #[path = "trust/errors.rs"]
 mod errors;
 #[path = "trust/explained.rs"]
