@@ -11,7 +11,8 @@ UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 PACKAGES = gcc g++ libc6-dev make pkg-config git libpcsclite-dev pcscd vsmartcard-vpcd scdaemon gnupg gpg-agent gpgv sqv \
 	bash man-db opensc pcsc-tools openssh-client openssl pinentry-tty python3-venv util-linux procps libssl-dev nettle-dev libclang-dev \
 	libdbus-1-dev dbus-daemon dbus-bin dunst xvfb \
-	golang-go golang-golang-x-mod-dev jq xxd python3-jwt python3-cryptography golang-github-golang-jwt-jwt-dev
+	golang-go golang-golang-x-mod-dev jq xxd python3-jwt python3-cryptography golang-github-golang-jwt-jwt-dev \
+	python3-jsonschema
 # The feature sets that are checked; the crypto backends exclude each other, so there is no `--all-features`.
 LIBRARY_ONLY = --no-default-features --features crypto-rust
 NO_PCSC = --no-default-features --features cli,virtual-card,crypto-rust

@@ -10,6 +10,8 @@ mod bytes;
 mod case;
 #[path = "evidence/cli.rs"]
 mod cli;
+#[path = "evidence/document.rs"]
+mod document;
 #[path = "evidence/gate.rs"]
 mod gate;
 #[path = "evidence/good.rs"]
@@ -22,5 +24,7 @@ mod packets;
 #[allow(dead_code)]
 #[path = "support/people.rs"]
 mod people;
+#[path = "evidence/recipe.rs"]
+mod recipe;
 #[path = "evidence/scene.rs"]
 mod scene;
