@@ -63,9 +63,9 @@ fn what_others_kept_must_be_the_beginning() {
 #[test]
 fn a_changed_line_is_named() {
     for (sql, index) in [
-        ("UPDATE entry SET line = replace(line, 'bob', 'rob') WHERE position = 2", 2),
-        ("UPDATE entry SET line = line || ' ' WHERE position = 6", 6),
-        ("UPDATE entry SET line = '{}' WHERE position = 0", 0),
+        ("UPDATE log SET line = replace(line, 'bob', 'rob') WHERE size = 3", 2),
+        ("UPDATE log SET line = line || ' ' WHERE size = 7", 6),
+        ("UPDATE log SET line = '{}' WHERE size = 1", 0),
     ] {
         let gate = Gate::busy();
         gate.tamper(sql);
@@ -80,12 +80,9 @@ fn a_changed_line_is_named() {
 #[test]
 fn changed_tables_are_noticed() {
     for (sql, code) in [
-        ("UPDATE hash SET hash = zeroblob(32) WHERE number = (SELECT max(number) FROM hash)", "log-tables"),
-        ("UPDATE checkpoint SET note = replace(note, 'a', 'b') WHERE size = 3", "log-checkpoint"),
-        (
-            "UPDATE checkpoint SET note = (SELECT note FROM checkpoint WHERE size = 4) WHERE size = 3",
-            "log-checkpoint",
-        ),
+        ("UPDATE log SET nodes = zeroblob(32) WHERE size = (SELECT max(size) FROM log)", "log-tables"),
+        ("UPDATE log SET note = replace(note, 'a', 'b') WHERE size = 3", "log-checkpoint"),
+        ("UPDATE log SET note = (SELECT note FROM log WHERE size = 4) WHERE size = 3", "log-checkpoint"),
         ("UPDATE granted SET used = 0", "log-store"),
         ("UPDATE granted SET revoked = NULL", "log-store"),
         ("UPDATE granted SET expires = expires + 900", "log-store"),

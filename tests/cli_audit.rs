@@ -109,7 +109,7 @@ fn a_true_log_verifies_and_its_checkpoint_is_kept() {
 #[test]
 fn what_is_wrong_is_named_and_exits_with_three() {
     let gate = Gate::busy();
-    gate.tamper("UPDATE entry SET line = replace(line, 'bob', 'rob') WHERE position = 2");
+    gate.tamper("UPDATE log SET line = replace(line, 'bob', 'rob') WHERE size = 3");
     let (code, _, err) = run(&gate, &["verify"]);
     assert_eq!(code, 3);
     assert!(err.contains("entry 2: the line is not what was logged"), "{err}");

@@ -161,22 +161,20 @@ fn tampered(sql: &str, said: &str) {
 #[test]
 fn a_log_that_was_changed_is_not_opened() {
     for (sql, said) in [
-        ("DELETE FROM checkpoint", "has no checkpoint"),
-        ("DELETE FROM checkpoint WHERE size = 30", "has 30 entries"),
-        ("DELETE FROM entry WHERE position = 29", "refer to others"),
-        ("DELETE FROM entry_of; DELETE FROM entry WHERE position = 29", "has 29 entries"),
-        ("DELETE FROM entry_of; DELETE FROM entry", "has 0 entries"),
-        ("INSERT INTO entry VALUES (30, '{}')", "has 31 entries"),
-        ("DELETE FROM hash WHERE number = (SELECT max(number) FROM hash)", "is missing"),
-        ("INSERT INTO hash VALUES (1000000, zeroblob(32))", "hashes"),
-        ("UPDATE hash SET hash = zeroblob(32) WHERE number = 30", "the log has 30 with root"),
-        ("UPDATE entry SET line = line || ' ' WHERE position = 29", "is not what was logged"),
-        ("UPDATE checkpoint SET note = 'x' WHERE size = 30", "not a signed note"),
-        (
-            "UPDATE checkpoint SET note = (SELECT note FROM checkpoint WHERE size = 0) WHERE size = 30",
-            "is for 0",
-        ),
-        ("UPDATE checkpoint SET note = replace(note, 'approve', 'another') WHERE size = 30", "another"),
+        ("DELETE FROM log", "the log is not there"),
+        ("UPDATE log SET note = NULL", "has 30 entries and no checkpoint"),
+        ("UPDATE log SET note = NULL WHERE size = 30", "has 30 entries and no checkpoint"),
+        ("DELETE FROM log WHERE size >= 28", "has 27 entries and no checkpoint"),
+        ("DELETE FROM log WHERE size = 16", "is missing"),
+        ("INSERT INTO log VALUES (31, zeroblob(32), NULL, '{}')", "has 31 entries and no checkpoint"),
+        ("INSERT INTO log SELECT 31, zeroblob(32), note, '{}' FROM log WHERE size = 30", "is for 30 entries"),
+        ("UPDATE log SET nodes = zeroblob(64) WHERE size = 30", "the log has 30 with root"),
+        ("UPDATE log SET nodes = zeroblob(160) WHERE size = 16", "the log has 30 with root"),
+        ("UPDATE log SET nodes = zeroblob(33) WHERE size = 30", "is missing"),
+        ("UPDATE log SET line = line || ' ' WHERE size = 30", "is not what was logged"),
+        ("UPDATE log SET note = 'x' WHERE size = 30", "not a signed note"),
+        ("UPDATE log SET note = (SELECT note FROM log WHERE size = 0) WHERE size = 30", "is for 0"),
+        ("UPDATE log SET note = replace(note, 'approve', 'another') WHERE size = 30", "another"),
         ("DROP TABLE once", "its tables"),
         ("CREATE TABLE more (x)", "its tables"),
         ("CREATE TRIGGER often AFTER UPDATE ON granted BEGIN UPDATE granted SET used = 0; END", "its tables"),
@@ -186,7 +184,7 @@ fn a_log_that_was_changed_is_not_opened() {
         ("PRAGMA user_version = 2", "is newer than 1"),
         ("PRAGMA application_id = 1", "not a store"),
         ("PRAGMA journal_mode = DELETE", "kept as delete"),
-        ("DELETE FROM document", "refer to others"),
+        ("INSERT INTO debt VALUES (zeroblob(16), 'x', 0)", "refer to others"),
     ] {
         tampered(sql, said);
     }
@@ -197,9 +195,8 @@ fn a_line_in_the_middle_that_was_changed_has_no_receipt() {
     let (home, store) = written();
     drop(store);
     let db = Connection::open(home.path()).unwrap();
-    db.execute("UPDATE entry SET line = replace(line, 'expired', 'refused') WHERE position = 12", [])
-        .unwrap();
-    db.execute("UPDATE hash SET hash = zeroblob(32) WHERE number = 0", []).unwrap();
+    db.execute("UPDATE log SET line = replace(line, 'expired', 'refused') WHERE size = 13", []).unwrap();
+    db.execute("UPDATE log SET nodes = zeroblob(32) WHERE size = 1", []).unwrap();
     drop(db);
     let store = home.open();
     let said = |index| store.receipt(Position(index), &nobody()).unwrap_err().to_string();
@@ -209,8 +206,7 @@ fn a_line_in_the_middle_that_was_changed_has_no_receipt() {
     store.receipt(Position(20), &nobody()).unwrap();
     // Changed while it is open, too.
     let db = Connection::open(home.path()).unwrap();
-    db.execute("DELETE FROM entry_of", []).unwrap();
-    db.execute("DELETE FROM entry WHERE position = 20", []).unwrap();
+    db.execute("DELETE FROM log WHERE size = 21", []).unwrap();
     drop(db);
     assert!(said(20).ends_with("entry 20 is not there"), "{}", said(20));
     assert!(store.lines(15, 10).unwrap_err().to_string().contains("entry 20"));
@@ -236,7 +232,7 @@ fn nothing_is_signed_that_does_not_continue_the_log() {
     other.commit(&[open(50), asked(50)]).unwrap();
     // Somebody takes the last commit back while two have the file open, as a restored copy would.
     let db = Connection::open(home.path()).unwrap();
-    db.execute_batch("UPDATE hash SET hash = zeroblob(32) WHERE number >= 28").unwrap();
+    db.execute_batch("UPDATE log SET nodes = zeroblob(160) WHERE size = 16").unwrap();
     drop(db);
     let error = store.commit(&[open(51), asked(51)]).unwrap_err().to_string();
     assert!(error.contains("the log has 31 with root"), "{error}");

@@ -193,10 +193,7 @@ impl Story {
         ));
         let db = Connection::open(path).map_err(|error| failed(&error))?;
         let changed = db
-            .execute(
-                "UPDATE entry SET line = replace(line, '\"person\":\"bob\"', '\"person\":\"alice\"')",
-                [],
-            )
+            .execute("UPDATE log SET line = replace(line, '\"person\":\"bob\"', '\"person\":\"alice\"')", [])
             .map_err(|error| failed(&error))?;
         drop(db);
         let said = match open().and_then(|store| review(&store)) {

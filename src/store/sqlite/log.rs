@@ -1,43 +1,40 @@
-//! The log in its tables: lines, the hashes of every complete subtree, a signed checkpoint for every commit.
+//! The log in its table: for each size that it ever had the line that was added, the nodes of the tree that this
+//! completed (the leaf first, so that the one at height h is the h-th), and the checkpoint if one was signed at it.
 //!
-//! Nothing here is ever changed or removed; what witnesses sign comes into a table of its own. Hashes stand in the order in which they come to be: after each leaf the
-//! nodes that it completes, so that whichever is wanted has a number that can be reckoned.
+//! Nothing in it is ever changed or removed; what witnesses sign comes into a table of its own.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::audit::entry::MAX_ENTRY;
 use crate::audit::note::Note;
-use crate::audit::tree::{self, Edge, Hashes, Node, TreeError, leaf_hash};
+use crate::audit::tree::{self, Edge, Hashes, TreeError, leaf_hash};
 use crate::audit::{Entry, LogKey, LogSigner, Receipt, SignedCheckpoint, Witnesses};
 use crate::challenge::RequestId;
 use crate::digest::Sha256Digest;
 use crate::store::sqlite::bad;
 use crate::store::{Position, StoreError};
 
-/// The tables as the tree's hashes.
+/// Bytes of a hash.
+const HASH: i64 = 32;
+
+/// The table as the tree's hashes.
 pub(super) struct Table<'a>(pub(super) &'a Connection);
 
 impl Hashes for Table<'_> {
     fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, TreeError> {
         let missing = |reason: String| TreeError::Missing { level, index, reason };
-        let number = number(level, index).ok_or_else(|| missing("no log is so long".into()))?;
-        let read = self.0.prepare_cached("SELECT hash FROM hash WHERE number = ?1");
-        let found = read.and_then(|mut read| read.query_row([number], |row| row.get::<_, [u8; 32]>(0)));
+        // The size at which the last of its leaves came, and with it the node.
+        let size = index.checked_add(1).and_then(|count| {
+            let size = count.checked_shl(level).filter(|size| size >> level == count)?;
+            i64::try_from(size).ok()
+        });
+        let size = size.ok_or_else(|| missing("no log is so long".into()))?;
+        let read = self.0.prepare_cached("SELECT substr(nodes, ?2, 32) FROM log WHERE size = ?1");
+        let found = read.and_then(|mut read| {
+            read.query_row([size, 1 + HASH * i64::from(level)], |row| row.get::<_, [u8; 32]>(0))
+        });
         found.map(Sha256Digest::from).map_err(|error| missing(error.to_string()))
     }
-}
-
-/// The place of a hash among all: leaf n comes after n leaves and the n/2 + n/4 + … nodes that they complete.
-fn number(level: u32, index: u64) -> Option<i64> {
-    // The first leaf that completes the node is the last one in it.
-    let leaf = index.checked_add(1)?.checked_shl(level).filter(|end| end >> level == index + 1)? - 1;
-    let before = hashes_of(leaf)?;
-    i64::try_from(before.checked_add(level.into())?).ok()
-}
-
-/// How many hashes a tree of this size has.
-fn hashes_of(size: u64) -> Option<u64> {
-    size.checked_mul(2)?.checked_sub(size.count_ones().into())
 }
 
 /// Appends a line and gives its place.
@@ -51,27 +48,25 @@ pub(super) fn append(
     about: Option<RequestId>,
 ) -> Result<Position, StoreError> {
     let index = edge.size();
-    let position = key(index)?;
-    db.prepare_cached("INSERT INTO entry VALUES (?1, ?2)")?.execute(params![position, line])?;
-    if let Some(request) = about {
-        db.prepare_cached("INSERT INTO entry_of VALUES (?1, ?2)")?
-            .execute(params![request.to_bytes(), position])?;
-    }
-    let mut insert = db.prepare_cached("INSERT INTO hash VALUES (?1, ?2)")?;
     let mut nodes = Vec::new();
-    edge.append(leaf_hash(line.as_bytes()), |node| nodes.push(node));
-    for Node { level, index, hash } in nodes {
-        insert.execute(params![number(level, index), hash.as_bytes()])?;
+    edge.append(leaf_hash(line.as_bytes()), |node| nodes.extend_from_slice(node.hash.as_bytes()));
+    let size = key(edge.size())?;
+    db.prepare_cached("INSERT INTO log VALUES (?1, ?2, NULL, ?3)")?.execute(params![size, nodes, line])?;
+    if let Some(request) = about {
+        db.prepare_cached("INSERT INTO log_about VALUES (?1, ?2)")?
+            .execute(params![request.to_bytes(), size])?;
     }
     Ok(Position(index))
 }
 
-/// The newest checkpoint: its size and the signed note.
+/// The newest checkpoint, which is at the end: its size and the signed note.
 fn newest(db: &Connection) -> Result<(u64, String), StoreError> {
-    let mut read = db.prepare_cached("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")?;
+    let mut read = db.prepare_cached("SELECT size, note FROM log ORDER BY size DESC LIMIT 1")?;
     let row = read.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let (size, note): (i64, String) = row.ok_or_else(|| bad("the log", "has no checkpoint"))?;
-    Ok((u64::try_from(size).map_err(|_| bad("the log", "has a size below zero"))?, note))
+    let (size, note): (i64, Option<String>) = row.ok_or_else(|| bad("the log", "is not there"))?;
+    let size = u64::try_from(size).map_err(|_| bad("the log", "has a size below zero"))?;
+    let note = note.ok_or_else(|| bad("the log", format!("has {size} entries and no checkpoint of them")))?;
+    Ok((size, note))
 }
 
 /// The tree to append to, as of the newest checkpoint; `known` if nobody went on since.
@@ -108,33 +103,29 @@ fn open(note: &str, key: &LogKey, witnesses: &Witnesses) -> Result<SignedCheckpo
 /// Signs the tree as it is after a commit.
 pub(super) fn sign(db: &Connection, signer: &LogSigner, edge: &Edge) -> Result<(), StoreError> {
     let note = signer.sign(edge.size(), edge.root()).note().to_string();
-    db.prepare_cached("INSERT INTO checkpoint VALUES (?1, ?2)")?.execute(params![key(edge.size())?, note])?;
-    Ok(())
+    let mut update = db.prepare_cached("UPDATE log SET note = ?2 WHERE size = ?1 AND note IS NULL")?;
+    match update.execute(params![key(edge.size())?, note])? {
+        1 => Ok(()),
+        _ => Err(bad("the log", format!("has a checkpoint of {} entries already", edge.size()))),
+    }
 }
 
-/// Finds out at opening whether lines, hashes and checkpoint go equally far, and agree there.
+/// Makes the empty log, and signs it.
+pub(super) fn begin(db: &Connection, signer: &LogSigner) -> Result<(), StoreError> {
+    db.execute("INSERT INTO log VALUES (0, zeroblob(0), NULL, NULL)", [])?;
+    sign(db, signer, &Edge::default())
+}
+
+/// Finds out at opening whether line, tree and checkpoint agree where the log ends.
 ///
 /// # Errors
 /// If they do not.
 pub(super) fn check(db: &Connection, log_key: &LogKey) -> Result<(), StoreError> {
     let size = edge(db, log_key, None)?.size();
-    let ends = |sql: &str| db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
-    let entries = ends("SELECT max(position) + 1 FROM entry")?.unwrap_or(0);
-    let hashes = ends("SELECT max(number) + 1 FROM hash")?.unwrap_or(0);
-    let expected = hashes_of(size).ok_or_else(|| bad("the log", "is longer than any"))?;
-    if u64::try_from(entries) != Ok(size) || u64::try_from(hashes) != Ok(expected) {
-        let found = format!("has {entries} entries and {hashes} hashes");
-        return Err(bad("the log", format!("{found}, its checkpoint is for {size} and {expected}")));
-    }
     match size.checked_sub(1) {
         Some(last) => line(db, last).map(drop),
         None => Ok(()),
     }
-}
-
-/// Signs the empty log.
-pub(super) fn begin(db: &Connection, signer: &LogSigner) -> Result<(), StoreError> {
-    sign(db, signer, &Edge::default())
 }
 
 /// A number as it is written.
@@ -145,7 +136,7 @@ fn key(number: u64) -> Result<i64, StoreError> {
 /// The line of an entry, which has its hash and is an entry.
 fn line(db: &Connection, index: u64) -> Result<String, StoreError> {
     let named = || format!("entry {index}");
-    let mut read = db.prepare_cached("SELECT line FROM entry WHERE position = ?1")?;
+    let mut read = db.prepare_cached("SELECT line FROM log WHERE size = ?1 + 1")?;
     let line: Option<String> = read.query_row([key(index)?], |row| row.get(0)).optional()?;
     let line = line.ok_or_else(|| bad(&named(), "is not there"))?;
     let hash = Table(db).hash(0, index).map_err(|error| bad(&named(), error.to_string()))?;
@@ -203,9 +194,9 @@ fn witnessed(
 /// Keeps a checkpoint with what witnesses signed, if it is one of this log.
 pub(super) fn witness(db: &Connection, seen: &SignedCheckpoint) -> Result<(), StoreError> {
     let size = seen.checkpoint().size;
-    let mut read = db.prepare_cached("SELECT note FROM checkpoint WHERE size = ?1")?;
-    let own: Option<String> = read.query_row([key(size)?], |row| row.get(0)).optional()?;
-    let same = own.and_then(|note| Note::parse(note.as_bytes()).ok());
+    let mut read = db.prepare_cached("SELECT note FROM log WHERE size = ?1")?;
+    let own: Option<Option<String>> = read.query_row([key(size)?], |row| row.get(0)).optional()?;
+    let same = own.flatten().and_then(|note| Note::parse(note.as_bytes()).ok());
     if same.is_none_or(|own| own.text() != seen.note().text()) {
         return Err(bad("the checkpoint", format!("for {size} entries is not one of this log")));
     }
@@ -218,18 +209,19 @@ pub(super) fn witness(db: &Connection, seen: &SignedCheckpoint) -> Result<(), St
 
 /// Where the entries about a request stand.
 pub(super) fn about(db: &Connection, request: &RequestId) -> Result<Vec<Position>, StoreError> {
-    let mut read = db.prepare_cached("SELECT position FROM entry_of WHERE request = ?1 ORDER BY position")?;
+    let mut read = db.prepare_cached("SELECT size FROM log_about WHERE request = ?1 ORDER BY size")?;
     let rows = read.query_map([request.to_bytes()], |row| row.get::<_, i64>(0))?;
-    rows.map(|position| {
-        let position = u64::try_from(position?).map_err(|_| bad("an entry", "stands before the first"))?;
-        Ok(Position(position))
+    rows.map(|size| {
+        let index = u64::try_from(size?).ok().and_then(|size| size.checked_sub(1));
+        index.map(Position).ok_or_else(|| bad("an entry", "stands before the first"))
     })
     .collect()
 }
 
 /// Lines in their order, not judged.
 pub(super) fn lines(db: &Connection, from: u64, most: usize) -> Result<Vec<String>, StoreError> {
-    let mut read = db.prepare_cached("SELECT position, line FROM entry WHERE position >= ?1 LIMIT ?2")?;
+    let mut read =
+        db.prepare_cached("SELECT size - 1, line FROM log WHERE size > ?1 ORDER BY size LIMIT ?2")?;
     let mut rows = read.query(params![key(from)?, i64::try_from(most).unwrap_or(i64::MAX)])?;
     let mut lines = Vec::new();
     let mut expected = key(from)?;
@@ -246,8 +238,9 @@ pub(super) fn lines(db: &Connection, from: u64, most: usize) -> Result<Vec<Strin
 
 /// Checkpoints in their order, not judged.
 pub(super) fn checkpoints(db: &Connection, from: u64, most: usize) -> Result<Vec<String>, StoreError> {
-    let mut read =
-        db.prepare_cached("SELECT note FROM checkpoint WHERE size >= ?1 ORDER BY size LIMIT ?2")?;
+    let mut read = db.prepare_cached(
+        "SELECT note FROM log WHERE size >= ?1 AND note IS NOT NULL ORDER BY size LIMIT ?2",
+    )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = read.query_map(params![key(from)?, most], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

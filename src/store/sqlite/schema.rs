@@ -14,8 +14,9 @@ const FEW_PAGES: i64 = 1024;
 /// What makes each version of the one before; the first, of an empty file. Never changed once released.
 const MIGRATIONS: [&str; 1] = [VERSION_1];
 
-/// Rows that change are small, and those that stand beside each other in time stand beside each other in the file:
-/// what is long is written once, into `document`. Ids are ULIDs, whose first bytes are the time.
+/// Each page that a change touches is written and flushed, so there are few: rows that change are small, those that
+/// stand beside each other in time stand beside each other in the file (ids are ULIDs, whose first bytes are the time),
+/// and what is long is written once, into `document`. A row of `log` is the log as it came to have that many entries.
 const VERSION_1: &str = "
 CREATE TABLE document (
     id INTEGER PRIMARY KEY,
@@ -27,7 +28,7 @@ CREATE TABLE request (
     code TEXT NOT NULL CHECK (length(code) = 5),
     revision INTEGER NOT NULL CHECK (revision >= 0),
     outcome TEXT CHECK (outcome IN ('approved', 'expired', 'refused', 'superseded', 'withdrawn')),
-    challenge INTEGER NOT NULL REFERENCES document
+    challenge INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX request_open ON request (code) WHERE outcome IS NULL;
 
@@ -37,9 +38,9 @@ CREATE TABLE answer (
     decision TEXT NOT NULL CHECK (decision IN ('approve', 'refuse')),
     number INTEGER NOT NULL CHECK (number >= 0),
     at INTEGER NOT NULL,
-    statement INTEGER NOT NULL REFERENCES document,
-    signature INTEGER NOT NULL REFERENCES document,
-    counter INTEGER REFERENCES document,
+    statement INTEGER NOT NULL,
+    signature INTEGER NOT NULL,
+    counter INTEGER,
     PRIMARY KEY (request, person, decision)
 ) STRICT, WITHOUT ROWID;
 
@@ -56,7 +57,7 @@ CREATE TABLE granted (
     uses INTEGER NOT NULL CHECK (uses >= 1),
     used INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
     revoked INTEGER,
-    claims INTEGER NOT NULL REFERENCES document
+    claims INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX granted_live ON granted (expires) WHERE revoked IS NULL AND used < uses;
 
@@ -90,25 +91,19 @@ CREATE TABLE trust_file (
     PRIMARY KEY (number, path)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE entry (
-    position INTEGER PRIMARY KEY CHECK (position >= 0),
-    line TEXT NOT NULL
-) STRICT;
-CREATE TABLE entry_of (
-    request BLOB NOT NULL CHECK (length(request) = 16),
-    position INTEGER NOT NULL REFERENCES entry,
-    PRIMARY KEY (request, position)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE hash (
-    number INTEGER PRIMARY KEY CHECK (number >= 0),
-    hash BLOB NOT NULL CHECK (length(hash) = 32)
-) STRICT;
-CREATE TABLE checkpoint (
+CREATE TABLE log (
     size INTEGER PRIMARY KEY CHECK (size >= 0),
-    note TEXT NOT NULL
+    nodes BLOB NOT NULL,
+    note TEXT,
+    line TEXT CHECK ((line IS NULL) = (size = 0))
 ) STRICT;
+CREATE TABLE log_about (
+    request BLOB NOT NULL CHECK (length(request) = 16),
+    size INTEGER NOT NULL,
+    PRIMARY KEY (request, size)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE witnessed (
-    size INTEGER PRIMARY KEY REFERENCES checkpoint,
+    size INTEGER PRIMARY KEY REFERENCES log,
     note TEXT NOT NULL
 ) STRICT;
 ";
