@@ -227,7 +227,7 @@ pub(crate) fn memory(effort: Effort) -> Anyhow<()> {
 ///
 /// # Source
 /// proc_pid_status(5), `VmRSS`.
-fn resident() -> Anyhow<f64> {
+pub(crate) fn resident() -> Anyhow<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     let kibibytes: u32 = line.trim().trim_end_matches(" kB").parse()?;

@@ -13,6 +13,7 @@ mod race;
 mod scene;
 mod startup;
 mod stats;
+mod store;
 mod table;
 
 use std::error::Error;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ("tree", log::tree),
         ("audit", log::audit),
         ("grants", grant::run),
+        ("store", store::run),
     ];
     // Words that are no option name the groups to run.
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
