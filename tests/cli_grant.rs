@@ -28,6 +28,7 @@ use touchgate::grant::{Grant, GrantSigner, SealedGrant, write_private};
 use touchgate::request::Request;
 use touchgate::store::sqlite::Sqlite;
 use touchgate::store::{Op, Store as _};
+use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
 use world::{AUDIENCE, World, request};
 
@@ -85,6 +86,11 @@ impl Home {
             Op::Log(sealed.entry()),
         ];
         let store = self.store();
+        if store.trust().unwrap().is_none() {
+            let (version, files) = (self.world.trust.version, self.world.files.clone());
+            let entry = Entry::Trust { at: self.world.now, version };
+            store.commit(&[Op::Trust { version, before: None, files }, Op::Log(entry)]).unwrap();
+        }
         let positions = store.commit(&change).unwrap();
         let receipt = store.receipt(positions[1], &Witnesses::default()).unwrap();
         sealed.open(&receipt, &self.world.es).unwrap()
@@ -228,6 +234,32 @@ fn whoever_has_the_key_alone_cannot_make_more_of_it() {
     assert_eq!(home.check(&["deploy", "payments"], &home.file("wide", &wide)), says(3, "grant-differs"));
 }
 
+/// The next version of trust leaves payroll to security: whoever asks for the grant has that come into force.
+#[test]
+fn a_new_version_of_trust_ends_what_it_would_not_give() {
+    let home = Home::new();
+    let file = home.file("token", home.unbound().token());
+    let mut files = home.world.files.clone();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    let policy = policy.replace("version     = 7", "version     = 8");
+    let policy = policy.replace(
+        "resource = \"payroll/**\"\nneed     = [{ from = \"release\" }]",
+        "resource = \"payroll/**\"\nneed     = [{ from = \"admins\", count = 2 }]",
+    );
+    files.insert("policy.toml".into(), policy.clone().into_bytes());
+    let next = Trust::from_files(&files).unwrap().version;
+    let config = home.path().join(".config/touchgate");
+    fs::write(config.join("trust/policy.toml"), policy).unwrap();
+    fs::write(config.join("pin"), format!("{next}\n")).unwrap();
+    assert_eq!(home.check(&["deploy", "payroll"], &file), says(3, "grant-revoked"));
+    let lines = home.store().lines(0, 100).unwrap();
+    assert!(lines.iter().any(|line| line.contains("\"type\":\"revoked\"")), "{lines:?}");
+    // And the version before it is none any more.
+    fs::write(config.join("trust/policy.toml"), &home.world.files["policy.toml"]).unwrap();
+    fs::write(config.join("pin"), format!("{}\n", home.world.trust.version)).unwrap();
+    assert_eq!(home.check(&["deploy", "payroll"], &file).0, 1);
+}
+
 /// Signs claims with the verifier's own key, past everything that makes grants.
 fn forge(home: &Home, claims: &str) -> String {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -358,6 +390,9 @@ fn where_no_store_is_nothing_is_permitted_unless_a_directory_counts() {
     );
     assert_eq!(home.check(&counting, &file), says(3, "grant-spent"));
     assert_eq!(home.run(&["list"], None).1["grants"], Value::from(Vec::<Value>::new()));
+    // Beside the store it would count the same uses again.
+    let file = home.file("other", home.unbound().token());
+    assert_eq!(home.check(&counting, &file), says(2, "usage"));
 }
 
 #[test]

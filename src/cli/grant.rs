@@ -9,12 +9,14 @@ use serde_json::json;
 use crate::challenge::RequestId;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
-use crate::cli::{Common, ask, local, read_input, within};
+use crate::cli::{Common, ask, local, read_input, verifier, within};
 use crate::digest::Sha256Digest;
 use crate::grant::{self, Claims, Genuine, GrantRejection, MAX_TOKEN, Uses, UsesDirectory};
 use crate::request::{Action, Parameters, Resource};
+use crate::store::sqlite::Sqlite;
 use crate::store::{GrantRecord, Store as _};
 use crate::text::Text;
+use crate::trust::Trust;
 use crate::unix_time::UnixTime;
 
 /// Names the file with the token that `run` hands to its command.
@@ -155,9 +157,13 @@ fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
     let genuine = at_hand.genuine(&chosen)?;
     genuine.permits(action, resource, &parameters)?;
     let now = UnixTime::now();
-    let store = if uses_in.is_some() { None } else { local::store(&chosen.trust)? };
-    let counting: Option<Box<dyn Uses>> = match (uses_in, store) {
-        (Some(directory), _) => Some(Box::new(
+    let counting: Option<Box<dyn Uses>> = match (uses_in, store(&chosen)?) {
+        // Two that count would let twice as many through.
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage("--uses-in, where the verifier's own store is")
+                .hint("leave it away; the store counts"));
+        }
+        (Some(directory), None) => Some(Box::new(
             UsesDirectory::open(directory).map_err(|error| place::unwritable(directory, &error))?,
         )),
         (None, Some(store)) => {
@@ -176,6 +182,19 @@ fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
     Ok(permitted(&genuine, left, wanted))
 }
 
+/// This machine's store, if there is one. A version of trust that is new to it comes into force first, which revokes
+/// what it would not give.
+fn store(chosen: &Chosen) -> Result<Option<Sqlite>, Failure> {
+    let Some(store) = local::store(&chosen.trust)? else { return Ok(None) };
+    let known = store.trust().map_err(|error| local::store_failed(&error))?;
+    if known != Some(chosen.trust.version) {
+        let trust = Trust::from_files(&chosen.files)
+            .map_err(|error| Failure::failed("bad-trust", error.to_string()))?;
+        verifier::start(&store, trust, chosen.files.clone())?;
+    }
+    Ok(Some(store))
+}
+
 fn permitted(genuine: &Genuine, left: u32, counted: u32) -> Report {
     let claims = genuine.claims();
     let text = format!(
@@ -189,7 +208,7 @@ fn permitted(genuine: &Genuine, left: u32, counted: u32) -> Report {
 
 fn list(common: &Common) -> Outcome {
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-    let grants = match local::store(&chosen.trust)? {
+    let grants = match store(&chosen)? {
         Some(store) => store.live_grants(UnixTime::now()).map_err(|error| local::store_failed(&error))?,
         None => Vec::new(),
     };
@@ -227,7 +246,7 @@ fn narrow(common: &Common, arguments: &NarrowArguments) -> Outcome {
     }
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
     let genuine = arguments.at_hand.genuine(&chosen)?;
-    let store = local::store(&chosen.trust)?.ok_or(GrantRejection::Offline)?;
+    let store = store(&chosen)?.ok_or(GrantRejection::Offline)?;
     grant::usable(&store, &genuine, UnixTime::now())?;
     let debts = store.debts(&arguments.resource).map_err(|error| local::store_failed(&error))?;
     let signer = local::grant_signer(&chosen.trust)?;
