@@ -79,6 +79,7 @@ fn with_nobody_to_ask_only_what_is_clear_is_done() {
     assert!(told(&again, "bob 22222222") && !told(&again, "alice 11111111"), "{again:?}");
     let files = "tokens/11111111/alice.enrol tokens/22222222/bob.enrol";
     assert_eq!(again.json()["trust_add"], format!("touchgate trust add {files}"));
+    the_line_works(&world, again.json()["trust_add"].as_str().unwrap());
     assert_eq!(again.json()["people"][1]["label"], json!(["bob", SECOND]));
     for (serial, name, id) in
         [(FIRST, "alice", "Alice Example <alice@example.org>"), (SECOND, "bob", "Bob <bob@example.org>")]
@@ -173,4 +174,18 @@ fn killed_or_stopped_it_goes_on_with_the_same_tokens() {
     assert_eq!(states(&stopped)[0], (json!(SECOND), json!("done")));
     // The token of nobody was left alone.
     assert!(!world.exists("tokens/11111111"));
+}
+
+/// The line that it ends with, as somebody who keeps trust runs it. These tokens are attested by a test authority, for
+/// which an administrator has to stand in.
+fn the_line_works(world: &World, line: &str) {
+    let team = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/trust/team");
+    run(world.command("cp").arg("-r").arg(team).arg("trust")).succeeded();
+    let words: Vec<&str> = line.split(' ').skip(1).collect();
+    let refused = run(world.touchgate(&words).arg("--json")).exits(1).json();
+    assert_eq!(refused["code"], "not-attested");
+    let added = run(world.touchgate(&words).args(["--touch", "declared", "--json"])).succeeded().json();
+    let rows = added["added"].as_array().unwrap();
+    let added: Vec<_> = rows.iter().map(|row| (row["person"].clone(), row["serial"].clone())).collect();
+    assert_eq!(added, [(json!("alice"), json!(FIRST)), (json!("bob"), json!(SECOND))]);
 }

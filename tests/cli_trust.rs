@@ -286,3 +286,36 @@ fn a_request_is_explained_before_it_is_made() {
     let update = trust(&world, &["explain", "touchgate.trust.update", "trust", "--json"]).succeeded().json();
     assert_eq!((&update["requester"], &update["possible"]), (&Value::Null, &true.into()));
 }
+
+#[test]
+fn a_team_goes_from_one_person_to_a_second_version() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    enrol(&world, "bob", &[]);
+    let options =
+        ["--group", "release", "--group", "admins", "--identity", "github:bob", "--touch", "declared"];
+    trust(&world, &[&["add", "bob.enrol"], &options[..]].concat()).succeeded();
+    trust(&world, &["check"]).succeeded();
+    let mut sign = world.touchgate(["trust", "sign", "--no-input", "--pin-fd", "0", "--card", SERIAL]);
+    let signed = run_with(&mut sign, PIN).succeeded();
+    assert!(signed.out.starts_with("signed: version 2, by "), "{}", signed.out);
+    // What the signer was shown is what `trust diff` says.
+    assert!(signed.err.contains("  so deploy on **: bob may approve from now on\n"), "{}", signed.err);
+    // The copy that is worked on is followed from the pin; this machine's own is put in place by hand.
+    let followed = trust(&world, &["show", "--trust", "trust", "--json"]).succeeded().json();
+    assert!(followed["trust"].as_str().unwrap().starts_with("2 "), "{followed}");
+    trust(&world, &["pin", "--install", "trust"]).succeeded();
+    let installed = trust(&world, &["show", "--json"]).succeeded().json();
+    assert_eq!((&installed["trust"], &installed["pinned"]), (&followed["trust"], &true.into()));
+    assert_eq!(trust(&world, &["diff", "trust"]).succeeded().out.lines().last(), Some("  no difference"));
+    let explained = trust(&world, &["explain", "deploy", "payments/prod", "--json"]).succeeded().json();
+    assert_eq!((&explained["missing"], &explained["slots"][1]["can"][0]), (&2.into(), &"bob".into()));
+    // And on to the next one: what was signed stays beside it.
+    world.write(
+        "trust/policy.toml",
+        &world.read("trust/policy.toml").replace("answer_within = \"1h\"", "answer_within = \"2h\""),
+    );
+    let mut sign = world.touchgate(["trust", "sign", "--no-input", "--pin-fd", "0", "--card", BOBS]);
+    assert!(run_with(&mut sign, PIN).succeeded().out.starts_with("signed: version 3, by bob"));
+    assert!(world.exists("trust/versions/2.json") && world.exists("trust/versions/3.json"));
+}

@@ -21,6 +21,8 @@ pub(in crate::cli) struct Locked {
     path: PathBuf,
     /// The directory, open; its lock ends with it.
     lock: File,
+    /// Where `trust sign` writes, locked as it does, if it is there.
+    versions: Option<File>,
     /// What was in it when it was locked.
     pub files: Files,
 }
@@ -40,9 +42,16 @@ impl Locked {
             }
             // Whoever had it before may have put another in its place.
             if is_at(&lock, &path).map_err(unreadable)? {
+                let versions = match File::open(path.join("versions")) {
+                    Ok(versions) if flock(&versions, FlockOperation::NonBlockingLockExclusive).is_ok() => {
+                        Some(versions)
+                    }
+                    Ok(_) => break,
+                    Err(_) => None,
+                };
                 let bad = |error| place::bad_trust(&error, directory);
                 let files = trust::read_directory(&path).map_err(bad)?;
-                return Ok(Self { path, lock, files });
+                return Ok(Self { path, lock, versions, files });
             }
         }
         let message = format!("another command is changing {}", directory.display());
@@ -57,7 +66,8 @@ impl Locked {
         let unwritable = |error: io::Error| place::unwritable(&self.path, &error);
         let new = self.beside(files).map_err(unwritable)?;
         let now = trust::read_directory(&self.path).map_err(|error| place::bad_trust(&error, &self.path))?;
-        if now != self.files || !is_at(&self.lock, &self.path).map_err(unwritable)? {
+        let signing = self.versions.is_none() && self.path.join("versions").exists();
+        if signing || now != self.files || !is_at(&self.lock, &self.path).map_err(unwritable)? {
             let message = format!("{} was changed meanwhile", self.path.display());
             return Err(Failure::failed("changed-meanwhile", message).hint("run the same command again"));
         }

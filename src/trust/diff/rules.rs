@@ -207,10 +207,23 @@ fn counts_for(rule: &Rule, person: &Person) -> bool {
 
 /// Who may approve more or less than before. Of rules that stay as they are only the people in `touched` are looked at.
 pub(super) fn effects(old: &Trust, new: &Trust, touched: &BTreeSet<String>) -> Vec<Effect> {
-    let people = |trust: &'_ Trust, rule: Option<&Rule>, all: bool| -> BTreeSet<String> {
+    let changed = |trust: &'_ Trust| -> Vec<usize> {
+        let people = trust.roster.people().iter().enumerate();
+        people.filter(|(_, person)| touched.contains(&person.name)).map(|(index, _)| index).collect()
+    };
+    let changed = [changed(old), changed(new)];
+    let [changed_old, changed_new] = &changed;
+    let people = |trust: &'_ Trust, changed: &[usize], rule: Option<&Rule>, all: bool| -> BTreeSet<String> {
         let Some(rule) = rule else { return BTreeSet::new() };
-        let looked_at = trust.roster.people().iter().filter(|person| all || touched.contains(&person.name));
-        looked_at.filter(|person| counts_for(rule, person)).map(|person| person.name.clone()).collect()
+        let everybody = trust.roster.people();
+        let fits = |person: &&Person| counts_for(rule, person);
+        let names = |person: &Person| person.name.clone();
+        match all {
+            true => everybody.iter().filter(fits).map(names).collect(),
+            false => {
+                changed.iter().filter_map(|index| everybody.get(*index)).filter(fits).map(names).collect()
+            }
+        }
     };
     let mut effects = Vec::new();
     let mut compare = |rule: &Rule, before: Option<&Rule>, after: Option<&Rule>| {
@@ -218,7 +231,8 @@ pub(super) fn effects(old: &Trust, new: &Trust, touched: &BTreeSet<String>) -> V
             (Some(before), Some(after)) => before.need != after.need || before.tier != after.tier,
             _ => true,
         };
-        let (had, has) = (people(old, before, all), people(new, after, all));
+        let had = people(old, changed_old, before, all);
+        let has = people(new, changed_new, after, all);
         let other =
             |found: Option<&Rule>| found.filter(|found| key(found) != key(rule)).map(ToString::to_string);
         let effect = Effect {
