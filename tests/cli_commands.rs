@@ -480,6 +480,11 @@ fn help_and_usage_have_their_codes() {
         "card pin unblock",
         "card pin set-retries",
         "card provision",
+        "trust add",
+        "trust check",
+        "trust diff",
+        "trust explain",
+        "trust show",
     ]) {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let help = touchgate(&words).succeeded();

@@ -1,6 +1,8 @@
 //! Directories of trust: what they come to, what differs between two, what is wrong with one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "trust/added.rs"]
+mod added;
 #[path = "trust/differences.rs"]
 mod differences;
 #[path = "trust/documents.rs"]

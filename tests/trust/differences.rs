@@ -206,3 +206,19 @@ fn revoked(armored: &[u8]) -> Vec<u8> {
     let (cert, _) = cert.insert_packets(Some(openpgp::Packet::from(revocation))).unwrap();
     cert.armored().to_vec().unwrap()
 }
+
+/// Whatever is in no line would be signed unseen.
+#[test]
+fn no_byte_changes_without_a_line() {
+    let old = files(&[]);
+    let trust = load(&old);
+    for path in old.keys() {
+        let mut new = old.clone();
+        new.get_mut(path).unwrap().push(b'\n');
+        let Ok(after) = touchgate::trust::Trust::from_files(&new) else { continue };
+        let found = diff(&trust, &old, &after, &new);
+        assert_eq!(found.changes.len(), 1, "{path}: {found}");
+        assert!(!found.is_empty() && found.effects.is_empty(), "{path}: {found}");
+    }
+    assert!(diff(&trust, &old, &load(&old), &old).is_empty());
+}
