@@ -197,7 +197,7 @@ fn in_policy(error: &PolicyError, files: &Files) -> (Option<Place>, Option<Strin
 fn in_roster(error: &RosterError, files: &Files) -> (Option<Place>, Option<String>) {
     match error {
         RosterError::BadValue { path, key, found, .. } => {
-            let below = if *key == "identities" { *key } else { "token" };
+            let below = if matches!(*key, "groups" | "identities") { *key } else { "token" };
             let place = Source::new(files, path).and_then(|source| source.value(below, found, false));
             (place, did_you_mean(key, found))
         }

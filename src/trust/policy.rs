@@ -46,6 +46,8 @@ const COUNTERSIGN_WITHIN: Duration = Duration::from_secs(24 * 3600);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// The longest that it may wait: signers of a trust update in several time zones and a holiday.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The most bytes in a group's name.
+const MAX_GROUP: usize = 128;
 /// The most approvals that one slot may ask for.
 const MAX_COUNT: u32 = 100;
 /// The most rules: each is held against every other once, at load.
@@ -420,7 +422,7 @@ impl Rule {
         for NeedFile { from, count } in file.need {
             let from = match from.as_str() {
                 "@requester" => Approvers::Requester,
-                group if !group.is_empty() && !group.starts_with('@') => Approvers::Group(from),
+                group if is_group(group) => Approvers::Group(from),
                 _ => return Err(bad("need", &from, "a group or @requester")),
             };
             if !(1..=MAX_COUNT).contains(&count) || (from == Approvers::Requester && count != 1) {
@@ -591,6 +593,14 @@ impl fmt::Display for Pattern {
         let all: Vec<&str> = segments.chain(self.open.then_some("**")).collect();
         f.write_str(&all.join("/"))
     }
+}
+
+/// Whether a group may be called so. Its name stands in the lines that a signer of an update reads, so it must not be
+/// able to look like one of them.
+pub(crate) fn is_group(text: &str) -> bool {
+    (1..=MAX_GROUP).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && !text.starts_with('@')
 }
 
 /// `15m`: a number without leading zero and one of s, m, h, d.

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use crate::armor;
 use crate::card::attestation::{Anchor, Attestation, AttestationError, read_certificates, verify_under};
 use crate::request::Identity;
+use crate::trust::policy::is_group;
 use crate::trust::{Extent, Files, TrustError, toml_file};
 use crate::unix_time::UnixTime;
 use crate::verify::SigningKey;
@@ -233,6 +234,15 @@ impl Roster {
             value: value.to_string(),
             holder: people.get(holder).map_or(name, |person| &person.name).into(),
         };
+        if let Some(found) = groups.iter().find(|group| !is_group(group)) {
+            return Err(RosterError::BadValue {
+                path: path.into(),
+                key: "groups",
+                found: found.clone(),
+                expected: "words of printable ASCII without spaces, 128 bytes at most, not beginning with @",
+            }
+            .into());
+        }
         let mut identities = Vec::new();
         for identity in found {
             let identity = identity?;

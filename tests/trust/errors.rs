@@ -151,6 +151,20 @@ fn an_error_names_the_place_and_what_was_meant() {
         ),
         (
             ALICE,
+            "\"admins\"",
+            "\"admins\\nbob: removed\"",
+            "bad-value",
+            "people/alice.toml:2:26: groups = \"admins\\nbob: removed\": expected words of printable ASCII",
+        ),
+        (
+            POLICY,
+            "from = \"admins\"",
+            "from = \"ad mins\"",
+            "bad-value",
+            "policy.toml:45:27: rule for touchgate.trust.update on **: need = \"ad mins\": expected a group or @requester",
+        ),
+        (
+            ALICE,
             "groups     =",
             "group      =",
             "malformed",
