@@ -23,7 +23,7 @@ NETTLE = --no-default-features --features cli,pcsc,crypto-nettle
 # The commands with a manual page of their own.
 COMMANDS = demo init run approve refuse request verify enrol doctor card card-attest card-provision card-touch \
 	card-pin-change card-pin-unblock card-pin-set-retries card-reset trust trust-add trust-check trust-diff \
-	trust-show grant grant-check grant-list grant-narrow grant-revoke trust-pin trust-sign trust-explain \
+	trust-show grant grant-check grant-list grant-narrow grant-revoke trust-pin trust-revoke trust-sign trust-explain \
 	audit audit-counters audit-export audit-list audit-prove audit-show audit-verify
 
 # How long each fuzz target tries new inputs, after its whole corpus.

@@ -6,12 +6,18 @@
 mod support;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 use support::{Home, PIN, PROGRAM, Ran, SERIAL, World, card_arguments, run, run_with};
+use touchgate::audit::review::{Against, review};
+use touchgate::audit::{Entry, LogSigner};
+use touchgate::store::sqlite::Sqlite;
+use touchgate::store::{Op, Store as _};
 use touchgate::trust::{Trust, chain, read_directory};
+use touchgate::unix_time::UnixTime;
 
 /// The number of bob's token.
 const BOB: &str = "87654321";
@@ -65,7 +71,8 @@ impl Team {
                 "audience = \"approve.example.com\"\nversion = 1\nvalid_until = \"2096-03-01T00:00:00Z\"\n\n\
                  [[rule]]\naction = \"deploy\"\ntier = \"declared\"\nneed = [{{ from = \"@requester\" }}]\n\n\
                  [[rule]]\naction = \"touchgate.trust.update\"\ntier = \"declared\"\n\
-                 need = [{{ from = \"admins\", count = 2 }}]\nanswer_within = \"{within}\"\n"
+                 need = [{{ from = \"admins\", count = 2 }}]\nanswer_within = \"{within}\"\n\n\
+                 [[rule]]\naction = \"touchgate.trust.revoke\"\ntier = \"declared\"\nneed = [{{ from = \"admins\" }}]\n"
             ),
         );
         team.pin(&["--install", "trust", "--yes"]).succeeded();
@@ -341,4 +348,88 @@ fn a_pin_needs_no_directory_and_no_second_word_only_forward() {
     assert!(asked.err.contains("Nothing is pinned yet"), "{asked:?}");
     run(&mut world.touchgate(["trust", "pin", "--no-input", "--yes"])).succeeded();
     run(&mut world.touchgate(["trust", "show"])).succeeded();
+}
+
+#[test]
+fn a_lost_token_is_revoked_at_once() {
+    let team = Team::new("7d");
+    let request = team.0.request();
+    let approval = request.replace(".request", ".approval");
+    team.0.approve(&["--card", SERIAL, &request]).succeeded();
+    run(&mut team.0.touchgate(["verify", &approval])).succeeded();
+    let revoke = |serial: &str, whose: &str| {
+        let mut command =
+            team.0.touchgate(["trust", "revoke", whose, "--because", "left in a taxi", "--json"]);
+        run_with(command.args(["--no-input", "--pin-fd", "0", "--card", serial]), PIN)
+    };
+    assert_eq!(code(&revoke(BOB, "mallory").exits(1)), "no-such-token");
+    let revoked = revoke(BOB, SERIAL).succeeded();
+    for line in ["│ action: touchgate.trust.revoke", "│ param.person: alice", "│ reason: left in a taxi"]
+    {
+        assert!(revoked.err.contains(line), "{line}: {revoked:?}");
+    }
+    let told = revoked.json();
+    assert_eq!(
+        (&told["person"], &told["by"], &told["logged"]),
+        (&"alice".into(), &"bob".into(), &false.into())
+    );
+    assert_eq!(told["others_by"], "2096-03-01T00:00:00Z");
+    assert_eq!(told["short"][0]["group"], "admins");
+    assert_eq!((&told["short"][0]["left"], &told["short"][0]["needs"]), (&1.into(), &2.into()));
+    let rejected = run(&mut team.0.touchgate(["verify", "--json", &approval])).exits(3);
+    assert_eq!(code(&rejected), "token-revoked");
+    // It cannot answer in kind, and is not revoked twice.
+    assert_eq!(code(&revoke(SERIAL, "bob").exits(3)), "token-revoked");
+    assert_eq!(code(&revoke(BOB, "alice").exits(1)), "no-such-token");
+    // What cannot be read is not nothing.
+    let kept = fs::read_dir(team.0.home.join(".local/state/touchgate/revoked")).unwrap();
+    let kept = kept.map(|entry| entry.unwrap().path()).next().unwrap();
+    fs::write(kept, "x").unwrap();
+    let broken = run(&mut team.0.touchgate(["trust", "show", "--json"])).exits(1);
+    assert_eq!(code(&broken), "bad-revocation");
+}
+
+/// On the machine of a verifier it stands in its log, and the log is judged with it.
+#[test]
+fn a_revocation_stands_in_the_log() {
+    let world = World::bare("--touch=now");
+    let mut init = world.touchgate(["init", "--team", "--no-input", "--touch", "keep", "--certificate"]);
+    run(init.arg(world.home.certificate())).succeeded();
+    let trust_directory = [world.home.work().join("trust"), world.home.config().join("trust")];
+    let files = trust_directory.iter().find_map(|directory| read_directory(directory).ok()).unwrap();
+    let trust = Trust::from_files(&files).unwrap();
+    let state = world.home.join(".local/state/touchgate");
+    let key = fs::read(state.join("keys/log.pk8")).unwrap();
+    let open = || {
+        let signer = LogSigner::from_pkcs8(trust.audience.as_str(), &key).unwrap();
+        Sqlite::open(&state.join("store.db"), signer).unwrap()
+    };
+    let at = UnixTime::now();
+    let version = trust.version;
+    let first =
+        [Op::Trust { version, before: None, files: files.clone() }, Op::Log(Entry::Trust { at, version })];
+    open().commit(&first).unwrap();
+    let mut revoke = world.touchgate(["trust", "revoke", SERIAL, "--json", "--no-input", "--pin-fd", "0"]);
+    let told = run_with(&mut revoke, PIN).succeeded().json();
+    assert_eq!(told["logged"], true, "{told}");
+    let store = open();
+    let lines = store.lines(0, 10).unwrap();
+    assert!(lines[1].contains("\"type\":\"token-revoked\""), "{lines:?}");
+    let judged = |store: &Sqlite| {
+        let key = trust.log_key.clone().unwrap();
+        let against = Against { key: &key, kept: &[], threads: NonZeroUsize::MIN };
+        review(store, &against, |_, _| {}).unwrap().findings
+    };
+    assert_eq!(judged(&store), []);
+    // Whoever writes another person into it is found out.
+    let Ok(Entry::TokenRevoked { at, keys, by, statement, signature, .. }) =
+        Entry::parse(lines[1].as_bytes())
+    else {
+        panic!("{lines:?}")
+    };
+    let person = "somebody".to_owned();
+    let other = Entry::TokenRevoked { at, person, keys, by, statement, signature };
+    store.commit(&[Op::Log(other)]).unwrap();
+    let found: Vec<String> = judged(&store).iter().map(ToString::to_string).collect();
+    assert!(found.len() == 1 && found[0].contains("otherwise than the entry"), "{found:?}");
 }

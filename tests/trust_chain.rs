@@ -14,5 +14,7 @@ mod packets;
 mod people;
 #[path = "trust_chain/proved.rs"]
 mod proved;
+#[path = "trust_chain/revocation.rs"]
+mod revocation;
 #[path = "trust_chain/world.rs"]
 mod world;

@@ -116,6 +116,11 @@ fn outcome(case: &Case) -> String {
             assert!(first.is_ok(), "{}: the first time: {first:?}", case.name);
             response(&answer, trust, &mut ledger, now)
         }
+        "revoked" => {
+            let mut trust = Trust::load(&fixtures("trust/team")).unwrap();
+            trust.revoke([people::signer("bob").public().fingerprint()]);
+            response(&answer, &trust, &mut ledger, now)
+        }
         "unknown" => response(&answer, trust, &mut OpenRequests::default(), now),
         other => panic!("{}: judged {other:?}", case.name),
     };

@@ -105,6 +105,21 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         because: Option<String>,
     },
+    /// Tokens were revoked here, before a version of trust says so.
+    TokenRevoked {
+        /// By the verifier's clock.
+        at: UnixTime,
+        /// Whose they are.
+        person: String,
+        /// Fingerprints of the keys on them.
+        keys: Vec<String>,
+        /// Who revoked them.
+        by: String,
+        /// The bytes that were signed.
+        statement: String,
+        /// Armored.
+        signature: String,
+    },
     /// A version of trust came into force here.
     Trust {
         /// By the verifier's clock.
@@ -209,7 +224,7 @@ impl Entry {
             | Self::Decided { request, .. }
             | Self::Rejected { request, .. } => Some(*request),
             Self::Revoked { grant, .. } | Self::Used { grant, .. } => Some(*grant),
-            Self::Trust { .. } => None,
+            Self::TokenRevoked { .. } | Self::Trust { .. } => None,
         }
     }
 
@@ -222,6 +237,7 @@ impl Entry {
             | Self::Decided { at, .. }
             | Self::Rejected { at, .. }
             | Self::Revoked { at, .. }
+            | Self::TokenRevoked { at, .. }
             | Self::Trust { at, .. }
             | Self::Used { at, .. } => *at,
         }

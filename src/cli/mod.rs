@@ -32,6 +32,7 @@ mod prompt;
 mod provision;
 mod report;
 mod reset;
+mod revoked;
 mod run;
 mod sealed;
 mod secret;

@@ -12,6 +12,7 @@ use crate::cli::place::{
     unreadable, unwritable,
 };
 use crate::cli::report::Failure;
+use crate::cli::revoked;
 use crate::trust::chain::{self, ChainError, Seen, Versions};
 use crate::trust::versions::{digest, read_pin, write_pin};
 use crate::trust::{self, Files, Trust};
@@ -64,7 +65,8 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
         let way = followed.map_err(|error| broken(&seen.explain(error), pin, &directory))?;
         seen.remember(&way).map_err(|error| broken(&error, pin, &directory))?;
     }
-    let trust = Trust::from_files(&files).map_err(|error| bad_directory(&error, &directory))?;
+    let mut trust = Trust::from_files(&files).map_err(|error| bad_directory(&error, &directory))?;
+    revoked::apply(&mut trust)?;
     // The digest is right: then so is the number, or the pin is wrong.
     if let Some(pin) = pins.iter().find(|pin| pin.version.digest == digest && pin.version != trust.version) {
         return Err(differs(pin, &trust.version.to_string(), &directory));

@@ -21,15 +21,18 @@ pub mod meant;
 pub mod place;
 pub mod policy;
 pub mod quorum;
+pub mod revocation;
 pub mod roster;
 pub mod versions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::{LogKey, Witnesses};
+use sequoia_openpgp::Fingerprint;
+
 use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
@@ -77,6 +80,8 @@ pub struct Trust {
     /// Who says under which name who somebody is: the addresses of `github` and the like.
     pub issuers: BTreeMap<String, String>,
     policy: Policy,
+    /// Keys on tokens that were lost; not part of the version.
+    revoked: BTreeSet<Fingerprint>,
 }
 
 /// Why a directory is not trust.
@@ -293,7 +298,18 @@ impl Trust {
         let issuers = keys::issuers(&file.issuers)?;
         let policy = Policy::new(file)?;
         let roster = Roster::new(files, roots, valid_until, extent)?;
-        Ok(Self { version, audience, valid_until, roster, log_key, witnesses, grant_keys, issuers, policy })
+        Ok(Self {
+            version,
+            audience,
+            valid_until,
+            roster,
+            log_key,
+            witnesses,
+            grant_keys,
+            issuers,
+            policy,
+            revoked: BTreeSet::new(),
+        })
     }
 
     /// The rule for a request, if it may be asked at all. Whether a debt on its resource stands in its way is for
@@ -360,6 +376,17 @@ impl Trust {
         let rule = self.policy.rule(request);
         let other = self.policy.rule(&Request { resource: other.clone(), ..request.clone() });
         matches!((rule, other), (Some(rule), Some(other)) if std::ptr::eq(rule, other))
+    }
+
+    /// From here on takes nothing that these keys sign, and counts nothing that they signed: see
+    /// [`revocation::Revocation`].
+    pub fn revoke(&mut self, keys: impl IntoIterator<Item = Fingerprint>) {
+        self.revoked.extend(keys);
+    }
+
+    /// Whether a key was revoked here, whatever this version says of it.
+    pub fn is_revoked(&self, key: &Fingerprint) -> bool {
+        self.revoked.contains(key)
     }
 
     /// The person who asks, if somebody's record names them.

@@ -430,6 +430,7 @@ impl<'a> Table<'a> {
         // What was seen when it was judged, and what this trust says: it may be another version.
         let tier = answer.tier().min(tier(token).0);
         let counts = tier >= self.rule.tier
+            && !self.trust.is_revoked(answer.key())
             && !self.set_aside.contains(person.name.as_str())
             && self.rule.need.iter().any(|need| may_fill(need, person, self.askers))
             && token.key.check_valid(self.now).is_ok();
@@ -502,7 +503,7 @@ impl<'a> Table<'a> {
             return Err(CannotHelp::SetAside);
         }
         let mut best = CannotHelp::NoToken;
-        for token in &person.tokens {
+        for token in person.tokens.iter().filter(|token| !self.trust.is_revoked(token.key.fingerprint())) {
             let found = tier(token).0;
             // The cheaper question first: there may be ten thousand to be asked.
             best = match (found >= self.rule.tier, &best) {

@@ -391,6 +391,11 @@ fn judge(
     // Alone, the only moment that is known is the one that the signature names.
     let judged_at = if ledger.is_some() { now } else { shaped.created };
     token.key.check_shaped(&shaped, &response.statement, judged_at)?;
+    // After the arithmetic: that a lost token signs is worth knowing.
+    if trust.is_revoked(&shaped.issuer) {
+        let (person, serial) = (person.name.clone(), token.serial.clone());
+        return Err(Rejection::TokenRevoked { person, serial });
+    }
     check_creation_time(&challenge, shaped.created, now)?;
     let rule = trust.admit(&challenge.request)?;
     let lifetime = challenge.expires.since(challenge.issued);

@@ -181,6 +181,14 @@ pub enum Rejection {
         /// Why it is not attested.
         not_attested: Option<NotAttested>,
     },
+    /// The token was lost, and somebody who may said so.
+    #[error("token {serial} of {person} was revoked")]
+    TokenRevoked {
+        /// Whose it was.
+        person: String,
+        /// Which one.
+        serial: String,
+    },
     /// Bytes after the signature.
     #[error("{length} bytes stand after the signature")]
     TrailingData {
@@ -275,6 +283,7 @@ impl Rejection {
             Self::SignatureVersion { .. } => "signature-version",
             Self::Statement(error) => error.code(),
             Self::Tier { .. } => "tier",
+            Self::TokenRevoked { .. } => "token-revoked",
             Self::TrailingData { .. } => "trailing-data",
             Self::TrustExpired { .. } => "trust-expired",
             Self::TrustVersion { .. } => "trust-version",
@@ -297,6 +306,7 @@ impl Rejection {
                 | Self::NotAllowed { .. }
                 | Self::Replayed { .. }
                 | Self::Tier { .. }
+                | Self::TokenRevoked { .. }
                 | Self::Unrecorded { .. }
         )
     }

@@ -90,7 +90,8 @@ impl Draft {
         self
     }
 
-    /// `ledger`, `failing-ledger`, `replay` (the same answer was recorded before), `unknown` (never issued), `alone`.
+    /// `ledger`, `failing-ledger`, `replay` (the same answer was recorded before), `unknown` (never issued),
+    /// `revoked` (bob's token was lost), `alone`.
     pub(crate) fn judged(mut self, judged: &'static str) -> Self {
         self.judged = judged;
         self

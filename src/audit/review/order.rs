@@ -168,7 +168,7 @@ impl Order {
             }
             decided @ Entry::Decided { .. } => return self.decided(index, decided, tell),
             // Judged alone before.
-            Entry::Answered { .. } | Entry::Asked { .. } => {}
+            Entry::Answered { .. } | Entry::Asked { .. } | Entry::TokenRevoked { .. } => {}
         }
         None
     }

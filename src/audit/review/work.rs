@@ -14,6 +14,7 @@ use crate::response::Response;
 use crate::statement::Statement;
 use crate::trust::debt::Debt;
 use crate::trust::quorum::{self, Circumstances, Effective};
+use crate::trust::revocation::Revocation;
 use crate::unix_time::UnixTime;
 use crate::verify::{self, Answer, OpenRequests, Verified};
 
@@ -70,6 +71,10 @@ pub(super) fn judge(line: &str, trusts: &Trusts<'_>) -> Judged {
         Ok(answered @ Entry::Answered { .. }) => {
             answer(&answered, trusts).map_or_else(What::Bad, |given| What::Answered(Box::new(given)))
         }
+        Ok(revoked @ Entry::TokenRevoked { .. }) => match check_revocation(&revoked, trusts) {
+            Ok(()) => What::Other(revoked),
+            Err(wrong) => What::Bad(wrong),
+        },
         Ok(other) => What::Other(other),
     };
     Judged { leaf, what }
@@ -98,6 +103,25 @@ fn answer(entry: &Entry, trusts: &Trusts<'_>) -> Result<Given, Wrong> {
             Err(wrong("recorded", format!("what was signed says otherwise than the entry's {field}")))
         }
     }
+}
+
+/// Verifies the revocation of a token as at the moment at which it was recorded.
+fn check_revocation(entry: &Entry, trusts: &Trusts<'_>) -> Result<(), Wrong> {
+    let Entry::TokenRevoked { at, person, keys, by, statement, signature } = entry else {
+        return Err(Wrong::Entry { reason: "not a revocation".into() });
+    };
+    let wrong = |reason: String| Wrong::Answer { code: "revocation", reason };
+    let parsed = Statement::parse(statement.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let version = trusts.get(&parsed.challenge.trust).map_err(Wrong::Trust)?;
+    let response =
+        Response { statement: statement.clone().into_bytes(), signature: signature.clone().into_bytes() };
+    let found = Revocation::judge(&response, &parsed.challenge, &version.trust, *at)
+        .map_err(|error| wrong(error.to_string()))?;
+    let hex: Vec<String> = found.keys().iter().map(|key| key.to_hex()).collect();
+    if (found.person(), found.by(), &hex) == (person.as_str(), Some(by.as_str()), keys) {
+        return Ok(());
+    }
+    Err(wrong("what was signed says otherwise than the entry".into()))
 }
 
 /// The first field of an entry that is not what the answer says.

@@ -8,6 +8,7 @@ mod check;
 mod diff;
 mod explain;
 mod pin;
+mod revoke;
 mod show;
 mod sign;
 mod write;
@@ -37,6 +38,8 @@ pub(super) enum Command {
     Explain(explain::Arguments),
     /// Settle which version this person goes by
     Pin(pin::Arguments),
+    /// End what a lost token is worth here, at once
+    Revoke(revoke::Arguments),
     /// People, tokens, tiers and rules
     Show(show::Arguments),
     /// Sign the next version: compare, show, touch
@@ -51,6 +54,7 @@ pub(super) fn trust(common: &Common, command: Command) -> Outcome {
         Command::Diff(arguments) => diff::diff(common, &arguments),
         Command::Explain(arguments) => explain::explain(common, &arguments),
         Command::Pin(arguments) => pin::pin(common, &arguments),
+        Command::Revoke(arguments) => revoke::revoke(common, &arguments),
         Command::Show(arguments) => show::show(common, &arguments),
         Command::Sign(arguments) => sign::sign(common, &arguments),
     }

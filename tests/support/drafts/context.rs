@@ -94,6 +94,7 @@ pub(crate) fn statements() -> Vec<Draft> {
         )
         .line("reason: Release 2.4.1", "note: x\n")
         .now("2030-01-01T00:00:00Z"),
+        draft("token-revoked", "By a token that was lost.", "Certificate", "token-revoked").judged("revoked"),
         draft("replayed", "The same answer, given before.", section, "replayed").judged("replay"),
         draft("unrecorded", "The answer could not be recorded, so it does not count.", section, "unrecorded")
             .judged("failing-ledger"),

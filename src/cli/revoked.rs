@@ -1,0 +1,72 @@
+//! The revocations that are kept on this machine: one approval a file, below what is remembered for this person.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::challenge::RequestId;
+use crate::cli::place::{
+    check_owner, exists, make_private_directory, read_bounded, state, unreadable, unwritable, write_private,
+};
+use crate::cli::report::Failure;
+use crate::response::{MAX_RESPONSE, Response};
+use crate::trust::Trust;
+use crate::trust::revocation::Revocation;
+
+/// More than tokens are lost between two versions of trust.
+const MAX_KEPT: usize = 10_000;
+
+fn directory() -> Result<PathBuf, Failure> {
+    Ok(state()?.join("revoked"))
+}
+
+/// Takes the keys out of force that were revoked here for this verifier.
+///
+/// # Errors
+/// If what is kept cannot be read: what is not known must not count as nothing.
+pub(super) fn apply(trust: &mut Trust) -> Result<(), Failure> {
+    let directory = directory()?;
+    if !exists(&directory) {
+        return Ok(());
+    }
+    check_owner(&directory)?;
+    let entries = fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))?;
+    for (count, entry) in entries.enumerate() {
+        let path = entry.map_err(|error| unreadable(&directory, &error))?.path();
+        // What was being written when somebody pulled the plug.
+        if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.')) {
+            continue;
+        }
+        let revocation = match count < MAX_KEPT {
+            true => read(&path)?,
+            false => return Err(malformed(&path, "is one file too many")),
+        };
+        if *revocation.audience() == trust.audience {
+            trust.revoke(revocation.keys().iter().cloned());
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Revocation, Failure> {
+    let bytes = read_bounded(path, MAX_RESPONSE as u64).map_err(|error| unreadable(path, &error))?;
+    let answer = Response::parse(&bytes).map_err(|error| malformed(path, &error.to_string()))?;
+    Revocation::kept(&answer).map_err(|error| malformed(path, &error.to_string()))
+}
+
+fn malformed(path: &Path, what: &str) -> Failure {
+    Failure::failed("bad-revocation", format!("{}: {what}", path.display()))
+        .hint("it says which tokens were lost; mend it, or take it away if you know that it is none")
+}
+
+/// Keeps what was signed and judged.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn keep(request: &RequestId, answer: &Response) -> Result<PathBuf, Failure> {
+    let directory = directory()?;
+    make_private_directory(&directory).map_err(|error| unwritable(&directory, &error))?;
+    let path = directory.join(format!("{request}.approval"));
+    write_private(&path, &answer.to_file()).map_err(|error| unwritable(&path, &error))?;
+    Ok(path)
+}
