@@ -51,6 +51,7 @@ enum Kind {
     Decided,
     Rejected,
     Revoked,
+    TokenRevoked,
     Trust,
     Used,
 }
@@ -64,6 +65,7 @@ impl Kind {
             Entry::Decided { .. } => Self::Decided,
             Entry::Rejected { .. } => Self::Rejected,
             Entry::Revoked { .. } => Self::Revoked,
+            Entry::TokenRevoked { .. } => Self::TokenRevoked,
             Entry::Trust { .. } => Self::Trust,
             Entry::Used { .. } => Self::Used,
         }
@@ -77,6 +79,7 @@ impl Kind {
             Self::Decided => "decided",
             Self::Rejected => "rejected",
             Self::Revoked => "revoked",
+            Self::TokenRevoked => "token-revoked",
             Self::Trust => "trust",
             Self::Used => "used",
         }
@@ -175,6 +178,7 @@ fn did(entry: &Entry, about: Option<&About>, name: &str) -> bool {
         Entry::Asked { .. } => about.is_some_and(|about| about.requester == name),
         Entry::Decided { by, .. } => by.iter().any(|by| by == name),
         Entry::Revoked { by, .. } => by == name,
+        Entry::TokenRevoked { by, person, .. } => by == name || person == name,
         Entry::Countersigned { .. } | Entry::Trust { .. } | Entry::Used { .. } => false,
     }
 }
@@ -208,6 +212,9 @@ fn words(entry: &Entry, about: Option<&About>) -> String {
             Some(because) => format!("by {by}: {because}"),
             None => format!("by {by}"),
         },
+        Entry::TokenRevoked { person, keys, by, .. } => {
+            format!("{person}: {} key(s), by {by}", keys.len())
+        }
         Entry::Trust { version, .. } => version.to_string(),
         Entry::Used { count, .. } => format!("use {count}"),
     }
