@@ -6,6 +6,8 @@ mod attacks;
 #[allow(dead_code)]
 #[path = "support/case.rs"]
 mod case;
+#[path = "trust_chain/documents.rs"]
+mod documents;
 #[allow(dead_code)]
 #[path = "support/packets.rs"]
 mod packets;
