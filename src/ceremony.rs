@@ -252,6 +252,9 @@ impl Ceremony {
             Ok(Verified::Refused(refusal)) => (refusal.answer().clone(), None),
             Err(rejection) => return self.rejected(response, rejection, context),
         };
+        if let Some(rejection) = self.party_to_debt(&answer, context) {
+            return self.rejected(response, rejection, context);
+        }
         let counted = desk.counted;
         // A request is decided once. What can still come is the refusal that takes an unused grant back.
         match (self.outcome, &approval) {
@@ -264,6 +267,17 @@ impl Ceremony {
             None => self.refused(answer, change, context),
             Some(approval) => self.approved(answer, approval, change, context),
         }
+    }
+
+    /// Who asked or signed through the glass has no say in whether that is countersigned: their refusal would keep
+    /// everybody else from it.
+    fn party_to_debt(&self, answer: &Answer, context: &Context<'_>) -> Option<Rejection> {
+        let debt = context.debts.iter().find(|debt| debt.is_settled_by(&self.challenge.request))?;
+        let reason = "they asked for or approved what is to be countersigned";
+        let person = answer.person().to_owned();
+        debt.parties(context.trust)
+            .contains(answer.person())
+            .then_some(Rejection::NotAllowed { person, reason })
     }
 
     /// The answer and its entry in the log.

@@ -1,15 +1,21 @@
 //! What break-glass leaves behind.
 
+use touchgate::ceremony::{Ceremony, Context, Event, Said};
 use touchgate::challenge::Challenge;
 use touchgate::request::{Mode, Request};
+use touchgate::statement::Decision;
+use touchgate::store::{Op, RequestRecord};
 use touchgate::trust::debt::Debt;
+use touchgate::trust::manifest::Manifest;
 use touchgate::trust::quorum::{
     Circumstances, NotMet, QuorumMet, check_debts, decide, refusal_ends, settles, standing,
 };
 use touchgate::trust::{NotAdmitted, Trust};
+use touchgate::verify::Rejection;
 
 use crate::scene::{
-    Draft, NOW, approval, approvals, approved, decided, emergency, issue, refused, request, rule, time,
+    Draft, NOW, approval, approvals, approved, decided, emergency, issue, refused, request, rule, signed,
+    time,
 };
 
 /// Release deploys, two of them; in an emergency one of security. Alice asks.
@@ -191,4 +197,39 @@ fn a_rule_may_say_who_settles() {
     let error = decide(&trust, &asked, vec![found], circumstances, time(NOW)).unwrap_err();
     // Nobody else is an administrator.
     assert!(matches!(error, NotMet::Never { missing: 2, .. }), "{error}");
+}
+
+/// Else the refusal of one who broke the glass would keep everybody from countersigning it.
+#[test]
+fn whoever_broke_the_glass_has_no_say_in_it() {
+    let draft = draft();
+    let (trust, manifest) = (draft.trust(), Manifest::new(&draft.0));
+    let debts = [debt(&trust)];
+    let asked = issue(&trust, debts[0].countersign("github:vera".parse().unwrap()), 1);
+    let record = RequestRecord { challenge: asked.clone(), revision: 0, outcome: None, answers: Vec::new() };
+    let ceremony = Ceremony::resume(&record, &trust).unwrap();
+    let said = |name: &str, decision: Decision| {
+        let response = &signed(&asked, name, decision, time(NOW));
+        let context = Context {
+            trust: &trust,
+            files: &draft.0,
+            manifest: &manifest,
+            now: time(NOW),
+            counters: &|_| Ok(None),
+            grant: None,
+            debts: &debts,
+        };
+        let event = Event::Answer { response, presented: None, counter: None };
+        let step = ceremony.step(&event, &context);
+        (step.said, step.change.iter().any(|op| matches!(op, Op::Close { .. })))
+    };
+    for name in ["alice", "tina"] {
+        for decision in [Decision::Approve, Decision::Refuse { because: None }] {
+            let (said, closed) = said(name, decision);
+            assert!(matches!(said, Said::Rejected(Rejection::NotAllowed { .. })), "{name}: {said:?}");
+            assert!(!closed, "{name}");
+        }
+    }
+    let (refused, closed) = said("uma", Decision::Refuse { because: None });
+    assert!(matches!(refused, Said::Refused(_)) && closed, "{refused:?}");
 }
