@@ -3,6 +3,7 @@
 //! `make bench`, or for fewer rounds `cargo bench -p touchgate -- --quick`. Every ratio is taken in
 //! one run, side by side; a target that was missed is a word in a table, never a failure.
 
+mod evidence;
 mod grant;
 mod keys;
 mod library;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         ("tree", log::tree),
         ("audit", log::audit),
         ("grants", grant::run),
+        ("evidence", evidence::run),
         ("store", store::run),
     ];
     // Words that are no option name the groups to run.

@@ -199,6 +199,30 @@ fn a_decision_is_held_against_the_next_version() {
 }
 
 #[test]
+fn what_became_of_the_keys_is_reported_where_it_is_asked_for() {
+    let home = home();
+    let mut files = version(8, &Log::keys()).files;
+    files.remove("people/bob.toml");
+    files.remove("tokens/1002.asc");
+    let newer = crate::scene::Version::new(files);
+    for (path, bytes) in &newer.files {
+        home.write(&format!(".config/touchgate/trust/{path}"), bytes);
+    }
+    // Without being asked, nothing of what lies here is looked at.
+    assert_eq!(home.json(&["e.evidence.json"]).1["later"], json!([]));
+    assert_eq!(home.code(&["e.evidence.json", "--later"]).0, 1);
+    home.write(".config/touchgate/trust/versions/8.json", update(team(), &newer).to_json().as_bytes());
+    let (exit, value) = home.json(&["e.evidence.json", "--later"]);
+    assert_eq!(exit, 0, "{value}");
+    let [later] = &value["later"].as_array().unwrap()[..] else { panic!("{value}") };
+    assert_eq!(
+        (&later["person"], &later["trust"], &later["code"]),
+        (&json!("bob"), &json!(8), &json!("gone"))
+    );
+    assert!(!value["unchecked"].as_array().unwrap().contains(&json!("later")));
+}
+
+#[test]
 fn it_is_unpacked_once_and_nothing_is_overwritten() {
     let home = home();
     let (exit, value) = home.json(&["e.evidence.json", "--unpack", "out"]);

@@ -57,7 +57,7 @@ impl<'a> Held<'a> {
         let pins = place::pins()?;
         if pins.is_empty() && !common.unpinned {
             return Err(Failure::failed("no-trust-pin", "nothing says which trust to believe").hint(
-                "compare its version and digest with an administrator's and write them to ~/.config/touchgate/pin, or pass --unpinned for this once",
+                "pin the version whose digest you have from its administrators: `touchgate trust pin 'N sha256:…'`; or pass --unpinned for this once",
             ));
         }
         let all: Vec<Evidence> = files.iter().filter_map(|(_, bytes)| Evidence::parse(bytes).ok()).collect();
