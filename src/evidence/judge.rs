@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::entry::Outcome;
 use crate::audit::{Entry, LogProof, Receipt};
-use crate::card::attestation::{AttestationError, read_certificates};
+use crate::card::attestation::{Anchor, AttestationError, read_certificates};
 use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::evidence::later::{self, Later};
@@ -124,9 +124,13 @@ impl Evidence {
     /// # Errors
     /// [`EvidenceError::File`] and [`EvidenceError::Trust`].
     pub fn proved_trust(&self) -> Result<Trust, EvidenceError> {
+        self.proved_under(&Anchor::yubico())
+    }
+
+    fn proved_under(&self, roots: &[Anchor]) -> Result<Trust, EvidenceError> {
         let carried = &self.trust;
         let proved = manifest::check(&carried.version, carried.size, carried.files.iter().cloned())?;
-        Ok(Trust::from_proved(&proved)?)
+        Ok(Trust::proved_under(&proved, roots)?)
     }
 }
 
@@ -138,6 +142,16 @@ impl Evidence {
 /// # Errors
 /// Any [`EvidenceError`].
 pub fn judge(evidence: &Evidence, against: &Against<'_>, now: UnixTime) -> Result<Verdict, EvidenceError> {
+    judge_under(evidence, against, now, &Anchor::yubico())
+}
+
+/// The same with other roots for attestations. In this module alone: no build of it lets a caller choose.
+fn judge_under(
+    evidence: &Evidence,
+    against: &Against<'_>,
+    now: UnixTime,
+    roots: &[Anchor],
+) -> Result<Verdict, EvidenceError> {
     let found = evidence.trust.version;
     if found != against.pin {
         return Err(EvidenceError::OtherVersion { found, pinned: against.pin });
@@ -145,7 +159,7 @@ pub fn judge(evidence: &Evidence, against: &Against<'_>, now: UnixTime) -> Resul
     if evidence.challenge.trust != found {
         return Err(EvidenceError::OtherTrust { asked: evidence.challenge.trust, carried: found });
     }
-    let trust = evidence.proved_trust()?;
+    let trust = evidence.proved_under(roots)?;
     let decided = evidence.decision.ok_or(EvidenceError::Undecided)?;
     check_decided(evidence, decided, now)?;
     let update = Update::judge(evidence, &trust, now)?;
@@ -383,3 +397,7 @@ fn believed(answer: &Answer, pem: &str, trust: &Trust, at: UnixTime) -> Result<(
         .map_err(|error| Rejection::Counter(CounterError::NotBelieved(error)))?;
     verify::count(answer, &Presented::new(certificates, &[]), trust, None, at).map(|_| ())
 }
+
+// Here and not in `tests/`: only this crate can take the test authority for Yubico.
+#[cfg(all(test, feature = "virtual-card"))]
+mod tests;

@@ -256,8 +256,13 @@ impl Trust {
     /// # Errors
     /// Any [`TrustError`] but `Unreadable`.
     pub fn from_proved(proved: &Proved) -> Result<Self, TrustError> {
+        Self::proved_under(proved, &Anchor::yubico())
+    }
+
+    /// The same with other roots for attestations. In this crate alone: no build of it lets a caller choose.
+    pub(crate) fn proved_under(proved: &Proved, roots: &[Anchor]) -> Result<Self, TrustError> {
         let (version, files) = (*proved.version(), proved.files());
-        let trust = Self::build(files, &Anchor::yubico(), Extent::Proved, version.digest)
+        let trust = Self::build(files, roots, Extent::Proved, version.digest)
             .map_err(|error| place::pinpoint(error, files))?;
         if trust.version.number == version.number {
             return Ok(trust);

@@ -129,6 +129,49 @@ fn another_pin_is_no_answer_about_the_evidence() {
     }
 }
 
+/// All of standard error, with the next step.
+#[test]
+fn each_error_says_what_to_do() {
+    let home = home();
+    home.write("moved.json", approved().to_json().replace("payments/prod", "payments/test").as_bytes());
+    home.write("cut.json", b"{");
+    let digest = team().trust.version.digest.to_string();
+    let said = |arguments: &[&str]| {
+        let output = home.verify(arguments);
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap().replace(&digest, "DIGEST")
+    };
+    assert_eq!(
+        said(&["moved.json"]),
+        "error: rejected (bad-signature): moved.json: answer 0: the signature does not match the statement\n\
+         hint: do not act on it: it is not what was decided\n"
+    );
+    assert_eq!(
+        said(&["cut.json"]),
+        "error: rejected (evidence-malformed): cut.json: not evidence: EOF while parsing an object at line 1 column 1\n\
+         hint: fetch the file again, whole and unchanged\n"
+    );
+    let older = TrustVersion { number: 6, ..team().trust.version };
+    home.write(".config/touchgate/pin", write_pin(&older).as_bytes());
+    let path = home.path().join(".config/touchgate/pin");
+    assert_eq!(
+        said(&["e.evidence.json"]),
+        format!(
+            "error: e.evidence.json: decided under trust 7 DIGEST; 6 DIGEST is pinned\n  \
+             pinned    6 DIGEST\n  decided   7 DIGEST\n  pin       {}\n\
+             hint: give the signed updates in between: --updates trust/versions\n",
+            path.display()
+        )
+    );
+    fs::remove_file(path).unwrap();
+    assert_eq!(
+        said(&["e.evidence.json"]),
+        "error: nothing says which trust to believe\n\
+         hint: pin the version whose digest you have from its administrators: `touchgate trust pin 'N sha256:…'`; \
+         or pass --unpinned for this once\n"
+    );
+}
+
 #[test]
 fn signed_updates_lead_from_an_older_pin() {
     let (old, new) = (version(6, &Log::keys()), team());
@@ -139,6 +182,10 @@ fn signed_updates_lead_from_an_older_pin() {
     assert_eq!(home.code(&["e.json"]), (1, "pin-older".into()));
     assert_eq!(home.code(&["e.json", "--updates", "trust/versions"]).0, 0);
     assert_eq!(home.code(&["e.json", "--updates", "trust/versions/7.json"]).0, 0);
+    // As it does from the trust that is installed here, which is nothing but what its pin leads to.
+    home.write(".config/touchgate/trust/versions/7.json", update(&old, new).to_json().as_bytes());
+    assert_eq!(home.code(&["e.json"]).0, 0);
+    fs::remove_dir_all(home.path().join(".config/touchgate/trust")).unwrap();
     // The update is evidence itself, and leads on when it is judged along with others.
     let (exit, value) = home.json(&["trust/versions/7.json"]);
     assert_eq!((exit, &value["action"]), (0, &json!("touchgate.trust.update")));

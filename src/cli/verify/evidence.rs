@@ -10,7 +10,7 @@ use crate::audit::LogProof;
 use crate::audit::entry;
 use crate::challenge::TrustVersion;
 use crate::cli::Common;
-use crate::cli::pinned::Pin;
+use crate::cli::pinned::{self, Pin};
 use crate::cli::place;
 use crate::cli::read_input;
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
@@ -61,6 +61,7 @@ impl<'a> Held<'a> {
             ));
         }
         let all: Vec<Evidence> = files.iter().filter_map(|(_, bytes)| Evidence::parse(bytes).ok()).collect();
+        let newest = all.iter().map(|one| one.trust.version.number).max();
         let mut held = Self {
             pins,
             updates: BTreeMap::new(),
@@ -78,6 +79,14 @@ impl<'a> Held<'a> {
         all.into_iter().for_each(|one| held.add_update(one));
         for path in &arguments.updates {
             held.read_updates(path)?;
+        }
+        // The way on from a pin also lies beside the trust that is here, if any is.
+        let ahead = held.pins.iter().any(|pin| newest > Some(pin.version.number));
+        if let Some(versions) = pinned::directory(common.trust.as_deref()).ok().filter(|_| ahead) {
+            let versions = versions.join("versions");
+            if versions.is_dir() {
+                held.read_updates(&versions)?;
+            }
         }
         if let Some(path) = &arguments.next {
             let bytes = read_input(path, MAX_LOG_PROOF)?;
