@@ -218,3 +218,27 @@ fn breaking_the_glass_needs_a_reason_and_a_rule() {
     assert_eq!(failed.exits(123).json()["code"], "no-rule");
     assert!(!world.exists("ran"));
 }
+
+/// The emergency rule is one of its own; afterwards the resource waits until it was looked at.
+#[test]
+fn broken_glass_leaves_a_debt() {
+    let world = World::new("--touch=now");
+    let policy = world.home.config().join("trust/policy.toml");
+    let rule = "\n[[rule]]\naction = \"deploy\"\nneed = [{ from = \"@requester\" }]\ntier = \"declared\"\nmode = \"break-glass\"\n";
+    fs::write(&policy, fs::read_to_string(&policy).unwrap() + rule).unwrap();
+    fs::remove_file(world.home.config().join("pin")).unwrap();
+    let broken =
+        ran(&world, &["--unpinned", "--break-glass", "--reason", "the house burns"], &["touch", "ran"])
+            .succeeded();
+    assert!(
+        broken.err.contains("│ mode: break-glass\n") && broken.err.contains("│ reason: the house burns\n")
+    );
+    assert!(world.exists("ran"));
+    let owed = store(&world).debts(&"payments/prod".parse().unwrap()).unwrap();
+    assert_eq!(owed, [request(&broken.err)]);
+    let before = world.tell("trace count");
+    let waits = ran(&world, &["--unpinned", "--json"], &["touch", "more"]);
+    assert_eq!(waits.json()["code"], "debt", "{waits:#?}");
+    assert!(waits.code > 120 && !world.exists("more"));
+    assert_eq!(world.tell("trace count"), before);
+}

@@ -28,10 +28,11 @@ use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{Sealed, SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, place, verifier, within};
-use crate::request::{Parameters, command_value};
+use crate::request::{Parameters, Request, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
 use crate::trust::policy::Rule;
+use crate::trust::quorum::{self, Circumstances};
 use crate::unix_time::UnixTime;
 use crate::verifier::Granted;
 use crate::verify::Counted;
@@ -156,6 +157,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let rule = chosen.trust.admit(&request)?;
     let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
     check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
+    check_people(&chosen.trust, rule, &request)?;
     let authorities =
         arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
     let authorities = authorities.transpose()?;
@@ -287,6 +289,24 @@ fn check_enough(rule: &Rule, others: bool) -> Result<(), Failure> {
     Err(Failure::failed("quorum", format!("the rule needs {} approvals: {}", slots(rule), needs(rule))).hint(
         "run it at a terminal, where one after the other can approve, or ask others with --exchange DIR",
     ))
+}
+
+/// Says before anybody is asked that there are not people enough.
+fn check_people(trust: &Trust, rule: &Rule, request: &Request) -> Result<(), Failure> {
+    let standing = quorum::standing(trust, request, &[], Circumstances::default(), UnixTime::now())?;
+    // Where one is enough, they learn at their own token why it does not count.
+    if slots(rule) == 1 || standing.can_be_met {
+        return Ok(());
+    }
+    let Request { action, resource, .. } = request;
+    let failure =
+        Failure::failed("quorum", format!("the rule needs {}, and fewer people could", needs(rule)));
+    let failure = standing
+        .cannot
+        .iter()
+        .fold(failure, |failure, (name, why)| failure.fact("cannot", format!("{name} {why}")));
+    Err(failure
+        .hint(format!("`touchgate trust explain {action} {resource}` says who could and who could not")))
 }
 
 /// A command line that is too long to be signed as it is: shown apart, for it is not in the statement.

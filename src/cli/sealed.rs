@@ -282,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    const APPROVED: &[u8] = b"approved: some bytes that were there when it was asked\n";
+    const APPROVED: &[u8] = b"#!/bin/sh\necho approved # by people who were asked\n";
 
     fn read(sealed: &Sealed) -> Vec<u8> {
         fs::read(sealed.path()).unwrap()
@@ -366,31 +366,42 @@ mod tests {
     /// How often each race is run.
     const TRIES: usize = 1000;
 
-    /// Runs `attack` on the file between the copy, which is when it is approved, and the command, over and over
-    /// and on a thread of its own, so that it also meets the copying.
+    /// Runs `attack` on the file between the copy, which is when it is approved, and the command, which is a shell
+    /// that runs it. Then with another thread that attacks all the time and so meets the copying too: what was
+    /// copied torn, or too late, has a digest that nobody approves, and stays that.
     fn race(attack: fn(&Path, &Path)) {
         let folder = tempfile::tempdir().unwrap();
         let (file, evil) = (folder.path().join("file"), folder.path().join("evil"));
+        let restore = || {
+            let _ = fs::remove_file(&file);
+            let _ = fs::write(&file, APPROVED);
+        };
+        for _ in 0..TRIES {
+            restore();
+            let sealed = Sealed::copy(&file).unwrap();
+            assert_eq!(sealed.digest, Sha256Digest::of(APPROVED));
+            sealed.hand_over().unwrap();
+            attack(&file, &evil);
+            let ran = Command::new("/bin/sh").arg(sealed.path()).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), "approved\n");
+        }
         let ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !ended.load(Ordering::SeqCst) {
                     attack(&file, &evil);
-                    let _ = fs::remove_file(&file);
-                    let _ = fs::write(&file, APPROVED);
+                    restore();
                 }
             });
             let mut copied = 0;
             while copied < TRIES {
                 // It may be away, or a link to nowhere, at this moment.
                 let Ok(sealed) = Sealed::copy(&file) else { continue };
-                let approved = sealed.digest;
-                attack(&file, &evil);
                 // As the command reads it: by its path, and by what it inherits.
                 let mut inherited = Vec::new();
                 File::from(sealed.file.try_clone().unwrap()).read_to_end(&mut inherited).unwrap();
                 let opened = read(&sealed);
-                assert_eq!(Sha256Digest::of(&opened), approved, "{}", String::from_utf8_lossy(&opened));
+                assert_eq!(Sha256Digest::of(&opened), sealed.digest, "{}", String::from_utf8_lossy(&opened));
                 assert_eq!(inherited, opened);
                 copied += 1;
             }
@@ -398,7 +409,8 @@ mod tests {
         });
     }
 
-    const EVIL: &[u8] = b"evil: other bytes that nobody ever saw or approved, and more of them\n";
+    const EVIL: &[u8] =
+        b"#!/bin/sh\necho evil # other bytes that nobody ever saw or approved, and more of them\n";
 
     #[test]
     fn a_symbolic_link_that_is_swapped_changes_nothing() {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::card::{CardError, KeptPin};
 use crate::challenge::Challenge;
@@ -27,6 +27,9 @@ const MAX_TOLD: u32 = 64;
 
 /// A decision, and what the last counter said that came with an approval.
 pub(super) type Decided = (Box<Granted>, Option<Counted>);
+
+/// How often the verifier is asked whether somebody else ended or decided it.
+const LOOK_ROUND: Duration = Duration::from_secs(5);
 
 /// Everything that a decision is awaited with.
 pub(super) struct Gathering<'a> {
@@ -60,7 +63,9 @@ impl Gathering<'_> {
         }
         loop {
             self.check_time()?;
-            self.judge.look()?;
+            if let Some(granted) = self.judge.look()? {
+                return Ok((granted, None));
+            }
             view.changed(self.desk, &self.judge.standing()?);
             let mut found = Vec::new();
             let typed = self.wait(&mut view, &mut found)?;
@@ -87,9 +92,10 @@ impl Gathering<'_> {
         let expires = self.challenge.expires;
         let cancelled = || Failure::from(CardError::Cancelled { waited: Duration::ZERO });
         let published = &mut self.published;
+        let begun = Instant::now();
         let mut look = || {
             *found = published.as_mut().map(Published::collect).unwrap_or_default();
-            !found.is_empty() || UnixTime::now() >= expires
+            !found.is_empty() || UnixTime::now() >= expires || begun.elapsed() >= LOOK_ROUND
         };
         let Some(terminal) = &self.desk.terminal else {
             while !look() {
@@ -115,7 +121,8 @@ impl Gathering<'_> {
             }
             Ok(Some(Typed::Ended)) | Err(_) => Err(cancelled()),
             Ok(None) => {
-                terminal.say("\n");
+                // What comes next stands on a line of its own; if nothing does, the line is written over itself.
+                terminal.say(if found.is_empty() && UnixTime::now() < expires { "\r" } else { "\n" });
                 Ok(false)
             }
         }

@@ -121,14 +121,19 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Whether it was decided, or ended, by what is not an answer: time, a newer version of trust, somebody else.
+    /// Whether it was decided, or ended, by what is not an answer given here: a debt was settled that stood in its
+    /// way, time, a newer version of trust, another process.
     ///
     /// # Errors
-    /// If it ended.
-    pub(super) fn look(&mut self) -> Result<(), Failure> {
+    /// If it ended, or the verifier cannot tell.
+    pub(super) fn look(&mut self) -> Result<Option<Box<Granted>>, Failure> {
+        if let Some(granted) = self.verifier.look(&self.challenge.id, UnixTime::now())? {
+            self.ended = true;
+            return Ok(Some(Box::new(granted)));
+        }
         let record = self.store.request(&self.challenge.id).map_err(|error| local::store_failed(&error))?;
         match record.and_then(|record| record.outcome) {
-            None => Ok(()),
+            None => Ok(None),
             Some(outcome) => {
                 self.ended = true;
                 Err(late(self.challenge, outcome))
