@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{PIN, Ran, SERIAL, World, card_arguments, run, run_with};
+use support::{PIN, Ran, Running, SERIAL, World, card_arguments, run, run_with};
 
 /// Bob's token, in the second reader.
 const BOBS: &str = "87654321";
@@ -318,4 +318,32 @@ fn a_team_goes_from_one_person_to_a_second_version() {
     let mut sign = world.touchgate(["trust", "sign", "--no-input", "--pin-fd", "0", "--card", BOBS]);
     assert!(run_with(&mut sign, PIN).succeeded().out.starts_with("signed: version 3, by bob"));
     assert!(world.exists("trust/versions/2.json") && world.exists("trust/versions/3.json"));
+}
+
+/// From nothing to a deploy that two people approved, as docs/trust.md has it.
+#[test]
+fn a_team_of_two_deploys() {
+    let world = two();
+    init(&world, &["--team"]).succeeded();
+    enrol(&world, "bob", &[]);
+    let options = ["--group", "release", "--identity", "github:bob", "--touch", "declared"];
+    trust(&world, &[&["add", "bob.enrol"], &options[..]].concat()).succeeded();
+    trust(&world, &["check"]).succeeded();
+    let mut sign = world.touchgate(["trust", "sign", "--no-input", "--pin-fd", "0", "--card", SERIAL]);
+    run_with(&mut sign, PIN).succeeded();
+    trust(&world, &["pin", "--install", "trust"]).succeeded();
+    let exchange = world.home.work().join("exchange");
+    fs::create_dir(&exchange).unwrap();
+    let mut deploy = world.touchgate(["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"]);
+    deploy.args(["--card", SERIAL, "--exchange", "exchange", "--", "echo", "deployed"]);
+    let running = Running::start(&mut deploy, Some(PIN));
+    running.wait_for_stderr("needed    1 more, from release");
+    let request = fs::read_dir(&exchange)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ending| ending == "request"))
+        .unwrap();
+    let mut approve = world.touchgate(["approve", "--no-input", "--pin-fd", "0", "--card", BOBS]);
+    run_with(approve.arg(request).current_dir(exchange), PIN).succeeded();
+    assert_eq!(running.finish().succeeded().out, "deployed\n");
 }

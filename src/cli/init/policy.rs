@@ -22,9 +22,7 @@ pub(super) enum For {
 /// The file.
 pub(super) fn policy(whom: For, audience: &Audience, keys: &Keys, tier: Tier, now: UnixTime) -> String {
     let place = match whom {
-        For::One => {
-            "on this machine. After a change: `touchgate trust sign`, or raise `version` and pin it again"
-        }
+        For::One => "on this machine. To change it: change a copy, then `touchgate trust sign` there",
         For::Team => "here. After a change: `touchgate trust check`, then `touchgate trust sign`",
     };
     let head = format!(
