@@ -15,6 +15,7 @@ use crate::cli::report::{Failure, Outcome, Report, exit, say};
 use crate::cli::work::{catch_signals, in_words};
 use crate::cli::{Common, ask, place};
 use crate::statement::Decision;
+use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
 /// How far apart the directory is looked at: soon enough for people, seldom enough for a network share.
@@ -85,9 +86,17 @@ fn question(challenge: &Challenge) -> String {
     )
 }
 
-/// Who sits here, if trust knows this machine's user by name. Only what is listed depends on it.
+/// Who sits here: whose token was named, else this machine's user, if trust knows them. Only what is listed depends
+/// on it.
 pub(super) fn myself(common: &Common) -> Option<String> {
-    let chosen = place::trust(common.trust.as_deref(), common.unpinned).ok()?;
-    let person = chosen.trust.roster.by_identity(&ask::requester().ok()?)?;
-    Some(person.name.clone())
+    let roster = place::trust(common.trust.as_deref(), common.unpinned).ok()?.trust.roster;
+    let person = match common.card {
+        Some(card) => {
+            let serial = card.to_string();
+            let holds = |person: &&Person| person.tokens.iter().any(|token| token.serial == serial);
+            roster.people().iter().find(holds)
+        }
+        None => roster.by_identity(&ask::requester().ok()?),
+    };
+    person.map(|person| person.name.clone())
 }
