@@ -60,13 +60,15 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     // Before anything in them is read: what no pin vouches for is not even parsed.
     let digest = digest(&files);
     let mut seen = if pins.is_empty() { Seen::default() } else { read_seen()? };
+    let lost = revoked::all()?;
     for pin in &pins {
-        let followed = chain::follow(&pin.version, &digest, &versions, UnixTime::now());
+        let now = UnixTime::now();
+        let followed = chain::follow_without(&pin.version, &digest, &versions, &seen, &lost, now);
         let way = followed.map_err(|error| broken(&seen.explain(error), pin, &directory))?;
         seen.remember(&way).map_err(|error| broken(&error, pin, &directory))?;
     }
     let mut trust = Trust::from_files(&files).map_err(|error| bad_directory(&error, &directory))?;
-    revoked::apply(&mut trust)?;
+    trust.lose(&lost);
     // The digest is right: then so is the number, or the pin is wrong.
     if let Some(pin) = pins.iter().find(|pin| pin.version.digest == digest && pin.version != trust.version) {
         return Err(differs(pin, &trust.version.to_string(), &directory));

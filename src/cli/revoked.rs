@@ -10,7 +10,6 @@ use crate::cli::place::{
 };
 use crate::cli::report::Failure;
 use crate::response::{MAX_RESPONSE, Response};
-use crate::trust::Trust;
 use crate::trust::revocation::Revocation;
 
 /// More than tokens are lost between two versions of trust.
@@ -20,14 +19,15 @@ fn directory() -> Result<PathBuf, Failure> {
     Ok(state()?.join("revoked"))
 }
 
-/// Takes the keys out of force that were revoked here for this verifier.
+/// Everything that was revoked here.
 ///
 /// # Errors
 /// If what is kept cannot be read: what is not known must not count as nothing.
-pub(super) fn apply(trust: &mut Trust) -> Result<(), Failure> {
+pub(super) fn all() -> Result<Vec<Revocation>, Failure> {
     let directory = directory()?;
+    let mut found = Vec::new();
     if !exists(&directory) {
-        return Ok(());
+        return Ok(found);
     }
     check_owner(&directory)?;
     let entries = fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))?;
@@ -37,15 +37,12 @@ pub(super) fn apply(trust: &mut Trust) -> Result<(), Failure> {
         if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with('.')) {
             continue;
         }
-        let revocation = match count < MAX_KEPT {
-            true => read(&path)?,
+        match count < MAX_KEPT {
+            true => found.push(read(&path)?),
             false => return Err(malformed(&path, "is one file too many")),
-        };
-        if *revocation.audience() == trust.audience {
-            trust.revoke(revocation.keys().iter().cloned());
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<Revocation, Failure> {

@@ -23,12 +23,13 @@ use crate::evidence::{Evidence, EvidenceError};
 use crate::trust::TrustError;
 use crate::trust::manifest::ManifestError;
 use crate::trust::quorum::NotMet;
+use crate::trust::revocation::Revocation;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
 
 pub use update::{
-    Reduced, SUBJECT, Update, begin, challenge, check_after, decide, issued_at, judge, recompute, reduced,
-    resume, rule,
+    Reduced, SUBJECT, Update, begin, challenge, check_after, decide, issued_at, judge, judge_without,
+    recompute, reduced, resume, rule,
 };
 pub use versions_directory::Versions;
 
@@ -219,6 +220,23 @@ pub fn follow(
     versions: &Versions,
     now: UnixTime,
 ) -> Result<Vec<TrustVersion>, ChainError> {
+    follow_without(pin, digest, versions, &Seen::default(), &[], now)
+}
+
+/// The same where tokens were lost: what they signed counts for nothing in an update that leads further than what was
+/// `seen` here. Those before it were judged when they came.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_without(
+    pin: &TrustVersion,
+    digest: &Sha256Digest,
+    versions: &Versions,
+    seen: &Seen,
+    lost: &[Revocation],
+    now: UnixTime,
+) -> Result<Vec<TrustVersion>, ChainError> {
+    let known = seen.newest().map_or(0, |newest| newest.number);
     let mut way = vec![*pin];
     let mut last = *pin;
     loop {
@@ -230,8 +248,9 @@ pub fn follow(
             (false, Some(newer)) => {
                 let number = last.number.saturating_add(1);
                 let bytes = versions.read(number)?.ok_or(ChainError::Gap { missing: number, newer })?;
+                let lost = if number > known { lost } else { &[] };
                 let evidence = Evidence::parse(&bytes).map_err(UpdateError::Evidence);
-                let update = evidence.and_then(|evidence| judge(&last, &evidence, now));
+                let update = evidence.and_then(|evidence| judge_without(&last, &evidence, lost, now));
                 last = *update.map_err(|error| ChainError::Broken { number, error: Box::new(error) })?.to();
                 way.push(last);
             }

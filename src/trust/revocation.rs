@@ -132,6 +132,17 @@ impl Revocation {
     }
 }
 
+impl Trust {
+    /// Revokes what was lost, as far as it is this verifier's.
+    pub fn lose(&mut self, lost: &[Revocation]) {
+        for revocation in lost {
+            if revocation.audience == self.audience {
+                self.revoke(revocation.keys.iter().cloned());
+            }
+        }
+    }
+}
+
 /// The request to revoke tokens of one person, as one admin signs it.
 ///
 /// # Errors

@@ -4,12 +4,13 @@ use touchgate::challenge::Challenge;
 use touchgate::response::Response;
 use touchgate::statement::Decision;
 use touchgate::trust::Trust;
+use touchgate::trust::chain::{self, Seen};
 use touchgate::trust::quorum::{Circumstances, NotMet, decide};
 use touchgate::trust::revocation::{self, Revocation, RevocationError};
 use touchgate::verify::{Approval, OpenRequests, Rejection, Verified, response};
 
 use crate::people;
-use crate::world::{NOW, Version, answer, asked, time};
+use crate::world::{Directory, NOW, Version, answer, asked, time, update};
 
 /// The first version, and a rule by which admins revoke.
 fn trust(need: &str) -> Trust {
@@ -98,4 +99,31 @@ fn a_revoked_token_signs_nothing_and_what_it_signed_does_not_count() {
     let back = challenge(&trust, "carol").unwrap();
     let error = Revocation::judge(&signed(&back, "alice", Decision::Approve), &back, &trust, time(NOW));
     assert!(matches!(error.unwrap_err(), RevocationError::Rejected(Rejection::TokenRevoked { .. })));
+}
+
+/// Whoever found it signs an update with it. One that was followed before it was lost stays what it was.
+#[test]
+fn a_revoked_token_signs_no_update_that_is_new_here() {
+    let seven = {
+        let mut version = Version::first();
+        let rule = "[[rule]]\naction = \"touchgate.trust.revoke\"\ntier = \"declared\"\nneed = [{ from = \"admins\" }]\n";
+        version.0.get_mut("policy.toml").unwrap().extend_from_slice(rule.as_bytes());
+        version
+    };
+    let eight = seven.next();
+    let update = update(&seven, &eight, &["alice", "bob"]);
+    let trust = seven.trust();
+    let revoke = challenge(&trust, "alice").unwrap();
+    let answer = signed(&revoke, "carol", Decision::Approve);
+    let lost = [Revocation::judge(&answer, &revoke, &trust, time(NOW)).unwrap()];
+    let judged = |lost: &[Revocation]| chain::judge_without(&seven.version(), &update, lost, time(NOW));
+    assert!(judged(&[]).is_ok());
+    assert_eq!(judged(&lost).unwrap_err().code(), "update-not-met");
+    let bytes = update.to_json().into_bytes();
+    let directory = Directory::new(&eight, &[("8.json", &bytes)]);
+    let versions = chain::Versions::read_directory(directory.path()).unwrap();
+    let (pin, digest) = (seven.version(), eight.digest());
+    let follow = |seen: &Seen| chain::follow_without(&pin, &digest, &versions, seen, &lost, time(NOW));
+    assert_eq!(follow(&Seen::default()).unwrap_err().code(), "update-not-met");
+    assert_eq!(follow(&Seen::only(&eight.version())).unwrap().len(), 2);
 }

@@ -10,7 +10,7 @@ use crate::challenge::TrustVersion;
 use crate::cli::pinned::{self, Pin};
 use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::Desk;
-use crate::cli::{Common, place};
+use crate::cli::{Common, place, revoked};
 use crate::trust::chain::{self, Versions};
 use crate::trust::versions::digest;
 use crate::trust::{Files, Trust};
@@ -123,7 +123,9 @@ fn look(named: Option<&Path>, typed: Option<&TrustVersion>) -> Result<Option<Lie
 /// Whether signed updates lead from the pin to what lies there.
 fn follows(pin: &Pin, lies: &Lies) -> bool {
     let Ok(versions) = Versions::read_directory(&lies.directory) else { return false };
-    let way = chain::follow(&pin.version, &digest(&lies.files), &versions, UnixTime::now());
+    let (Ok(seen), Ok(lost)) = (pinned::read_seen(), revoked::all()) else { return false };
+    let (digest, now) = (digest(&lies.files), UnixTime::now());
+    let way = chain::follow_without(&pin.version, &digest, &versions, &seen, &lost, now);
     way.is_ok_and(|way| way.last() == Some(&lies.trust.version))
 }
 

@@ -15,6 +15,7 @@ use crate::trust::chain::UpdateError;
 use crate::trust::manifest::{self, Manifest, ManifestError};
 use crate::trust::policy::{Approvers, Rule, UPDATE_ACTION, WHOEVER_SIGNS};
 use crate::trust::quorum::{Circumstances, NotMet, decide as quorum};
+use crate::trust::revocation::Revocation;
 use crate::trust::{Files, NotAdmitted, Trust, diff};
 use crate::unix_time::UnixTime;
 use crate::verify::{Approval, CLOCK_SKEW, OpenRequests, Refusal, Verified, response};
@@ -233,6 +234,19 @@ fn paths_of(trust: &Trust, files: &Files, people: &BTreeSet<&str>) -> BTreeSet<S
 /// # Errors
 /// Any [`UpdateError`], the first that is found.
 pub fn judge(from: &TrustVersion, evidence: &Evidence, now: UnixTime) -> Result<Update, UpdateError> {
+    judge_without(from, evidence, &[], now)
+}
+
+/// The same where tokens were lost: what they sign counts for nothing.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_without(
+    from: &TrustVersion,
+    evidence: &Evidence,
+    lost: &[Revocation],
+    now: UnixTime,
+) -> Result<Update, UpdateError> {
     let Evidence { challenge, trust, .. } = evidence;
     for found in [challenge.trust, trust.version] {
         if found != *from {
@@ -240,7 +254,8 @@ pub fn judge(from: &TrustVersion, evidence: &Evidence, now: UnixTime) -> Result<
         }
     }
     let before = manifest::check(from, trust.size, trust.files.iter().cloned())?;
-    let old = Trust::from_proved(&before)?;
+    let mut old = Trust::from_proved(&before)?;
+    old.lose(lost);
     let to = leads_to(&old, challenge)?;
     let after = evidence.after.as_ref().filter(|after| after.version == to);
     let after = after.ok_or(UpdateError::NotAnUpdate { what: "it carries no files of the version after" })?;
@@ -307,7 +322,8 @@ pub fn reduced(old: &Trust, old_files: &Files, new: &Trust, new_files: &Files) -
 
 /// Whether these answers suffice, under the old version's rule, at `at`. Gives the people whose approvals count.
 ///
-/// Each is judged at the time at which it came, or else at `at`.
+/// Each is judged at the time at which it came, or else at `at`. What a token signed that was revoked in `old` is not
+/// looked at.
 ///
 /// # Errors
 /// [`UpdateError::Ended`], `Future`, `Answer`, `Refused` and `NotMet`.
@@ -325,7 +341,7 @@ pub fn decide(
     ledger.open(challenge.clone());
     let counts = |person: &str| !reduced.contains(person);
     let mut approvals: Vec<Approval> = Vec::new();
-    for answer in answers {
+    for answer in answers.iter().filter(|answer| !old.is_revoked(answer.key())) {
         let received = answer.received().unwrap_or(at);
         if received > at {
             return Err(UpdateError::Future { at: received, now: at });
