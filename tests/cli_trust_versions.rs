@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Home, PIN, PROGRAM, Ran, SERIAL, World, card_arguments, run, run_with};
+use support::{Home, PIN, PROGRAM, Ran, SERIAL, World, card_arguments, run, run_with, wait_until};
 use touchgate::audit::review::{Against, review};
 use touchgate::audit::{Entry, LogSigner};
 use touchgate::store::sqlite::Sqlite;
@@ -267,6 +267,8 @@ fn an_update_that_expired_is_begun_anew_on_request() {
 #[test]
 fn branches_are_joined_and_a_refusal_ends_it() {
     let team = Team::new("7d");
+    // Both must begin it on the same day.
+    wait_until("midnight is past, or a minute away", || UnixTime::now().seconds() % 86_400 < 86_340);
     team.change();
     team.sign(SERIAL, &[]).succeeded();
     // On bob's branch nobody signed before.
