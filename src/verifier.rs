@@ -142,6 +142,11 @@ impl<'a> Verifier<'a> {
         Ok(verifier)
     }
 
+    /// What it remembers by.
+    pub fn store(&self) -> &dyn Store {
+        self.store
+    }
+
     /// The trust in force.
     pub fn trust(&self) -> &Trust {
         &self.trust

@@ -23,11 +23,15 @@ use touchgate::audit::entry::Entry;
 use touchgate::audit::{LogProof, Witnesses};
 use touchgate::store::Store as _;
 
-/// Exit code, standard output, standard error.
+/// `touchgate audit …`: exit code, standard output, standard error.
 fn run(gate: &Gate, arguments: &[&str]) -> (i32, String, String) {
+    touchgate(gate, &[&["audit"], arguments].concat())
+}
+
+fn touchgate(gate: &Gate, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchgate"));
     command.env_clear().current_dir(gate.directory.path()).stdin(Stdio::null());
-    command.env("HOME", gate.directory.path()).arg("audit").args(arguments);
+    command.env("HOME", gate.directory.path()).args(arguments);
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -152,6 +156,12 @@ fn an_older_store_that_was_brought_back_is_refused() {
         assert_eq!((code, verdict["code"].clone()), (3, "log-behind".into()), "{arguments:?}: {verdict}");
     }
     assert!(!restored.directory.path().join("out").exists());
+    // Nor is it asked about grants; it can still be looked at.
+    for arguments in [&["grant", "list"][..], &["grant", "revoke", "HJ5C9"]] {
+        let (code, _, err) = touchgate(&restored, arguments);
+        assert!(code != 0 && err.contains("an older state was restored"), "{arguments:?}: {code} {err}");
+    }
+    ok(&restored, &["list"]);
 }
 
 #[test]

@@ -466,3 +466,22 @@ fn a_closed_standard_error_stops_nothing_and_hides_nothing() {
     let ran = run_with(shell.stderr(Stdio::null()), PIN).succeeded();
     assert_eq!((world.read("code").as_str(), ran.out.as_str()), ("0\n", "ran\n"));
 }
+
+// The store's past.
+
+/// Only the checkpoint beside it shows that the store is not the one it was: nobody is asked for anything.
+#[test]
+fn a_store_that_was_restored_from_an_older_copy_is_refused() {
+    let world = World::new("--touch=now");
+    ran(&world, &[], &["true"]).exits(0);
+    let state = world.home.join(".local/state/touchgate");
+    let kept = fs::read_to_string(state.join("checkpoint")).unwrap();
+    // Trust, asked, answered, decided, used.
+    assert_eq!(kept.lines().nth(1), Some("5"), "{kept}");
+    for name in ["store.db", "store.db-wal", "store.db-shm"] {
+        let _ = fs::remove_file(state.join(name));
+    }
+    let again = ran(&world, &[], &["touch", "started"]).exits(123);
+    assert!(again.err.contains("an older state was restored"), "{again:#?}");
+    assert!(!again.err.contains("│ ") && !world.exists("started"), "{again:#?}");
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::audit::LogSigner;
+use crate::cli::audit::kept;
 use crate::cli::place;
 use crate::cli::report::Failure;
 use crate::grant::{GrantKeyError, GrantSigner};
@@ -29,11 +30,24 @@ fn key_path(name: &str) -> Result<PathBuf, Failure> {
     Ok(place::state()?.join("keys").join(name))
 }
 
-/// Opens the store, if there is one.
+/// Opens the store, if there is one and it is not behind the checkpoint that is kept beside it.
+///
+/// # Errors
+/// If it cannot be opened, trust does not list the key that its log is signed with, or it was restored from an older
+/// copy.
+pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
+    let store = any_store(trust)?;
+    if let Some(store) = &store {
+        kept::check(store, trust)?;
+    }
+    Ok(store)
+}
+
+/// The same whatever checkpoint is kept: to look at, not to decide by.
 ///
 /// # Errors
 /// If it cannot be opened, or trust does not list the key that its log is signed with.
-pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
+pub(super) fn any_store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
     let path = store_path()?;
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

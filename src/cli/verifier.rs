@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 
 use crate::challenge::Challenge;
 use crate::cli::ask::randomness;
+use crate::cli::audit::kept;
 use crate::cli::report::Failure;
 use crate::cli::{failure, local, place};
 use crate::request::Request;
@@ -18,7 +19,8 @@ use crate::verify::Rejection;
 /// Opens this machine's store, and makes it if there is none.
 ///
 /// # Errors
-/// If trust names no log, the key is not there or another's, or the store cannot be opened.
+/// If trust names no log, the key is not there or another's, the store cannot be opened, or it is behind the checkpoint
+/// that is kept beside it.
 pub(super) fn store(trust: &Trust) -> Result<Sqlite, Failure> {
     let signer = local::log_signer(trust)?;
     let path = local::store_path()?;
@@ -26,7 +28,9 @@ pub(super) fn store(trust: &Trust) -> Result<Sqlite, Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| place::unwritable(folder, &error))?;
     }
-    Sqlite::open(&path, signer).map_err(|error| local::store_failed(&error))
+    let store = Sqlite::open(&path, signer).map_err(|error| local::store_failed(&error))?;
+    kept::check(&store, trust)?;
+    Ok(store)
 }
 
 /// Puts `trust` into force at this machine's verifier, and ends what ran out meanwhile.
@@ -41,6 +45,7 @@ pub(super) fn start(store: &Sqlite, trust: Trust, files: Files) -> Result<Verifi
     for request in store.open_requests().map_err(|error| local::store_failed(&error))? {
         verifier.look(&request, now)?;
     }
+    kept::keep(store, verifier.trust())?;
     Ok(verifier)
 }
 
@@ -68,10 +73,12 @@ pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challe
 /// If it cannot be counted; then it must not be made.
 pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Result<u32, Failure> {
     let code = challenge.id.short_code();
-    verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
+    let used = verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
         CommitError::Store(error) => local::store_failed(&error),
         error => Failure::failed("grant", format!("{code}: {error}")).hint("nothing was run; ask again"),
-    })
+    })?;
+    kept::keep(verifier.store(), verifier.trust())?;
+    Ok(used)
 }
 
 impl From<VerifierError> for Failure {

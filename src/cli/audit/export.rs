@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
 /// Writes what is new.
 pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
     let log = Log::open(common)?;
-    kept::check(&log.store, &log.key)?;
+    kept::check(&log.store, &log.trust)?;
     let failed = |error| local::store_failed(&error);
     let to = match &arguments.cosigned {
         None => log.store.checkpoint().map_err(failed)?,
@@ -46,7 +46,7 @@ pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
         }
     };
     let written = write(&arguments.folder, &log, &to).map_err(failure)?;
-    kept::keep(&log.store, &log.key)?;
+    kept::keep(&log.store, &log.trust)?;
     let folder = arguments.folder.display().to_string();
     let seen = to.seen().len();
     let witnesses = if seen > 0 { format!(", seen by {seen} witnesses") } else { String::new() };

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::review::{Wrong, check_beginning};
 use crate::audit::{LogKey, SignedCheckpoint, Witnesses};
-use crate::cli::place;
 use crate::cli::report::{Failure, Verdict, exit};
+use crate::cli::{local, place};
 use crate::store::Store;
+use crate::trust::Trust;
 
 /// Where it lies.
 ///
@@ -23,13 +24,14 @@ pub(in crate::cli) fn path() -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// If it is not, or if either cannot be read.
-pub(in crate::cli) fn check(store: &dyn Store, key: &LogKey) -> Result<(), Failure> {
+pub(in crate::cli) fn check(store: &dyn Store, trust: &Trust) -> Result<(), Failure> {
+    let Some(key) = &trust.log_key else { return Err(local::no_key("log_key")) };
     let path = path()?;
     if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
     let kept = read(&path, key)?;
-    let newest = store.checkpoint().map_err(|error| crate::cli::local::store_failed(&error))?;
+    let newest = store.checkpoint().map_err(|error| local::store_failed(&error))?;
     check_beginning(store, &kept, newest.checkpoint()).map_err(|wrong| refused(&wrong, &path))
 }
 
@@ -37,9 +39,9 @@ pub(in crate::cli) fn check(store: &dyn Store, key: &LogKey) -> Result<(), Failu
 ///
 /// # Errors
 /// As [`check`]; if it cannot be written.
-pub(in crate::cli) fn keep(store: &dyn Store, key: &LogKey) -> Result<(), Failure> {
-    check(store, key)?;
-    let newest = store.checkpoint().map_err(|error| crate::cli::local::store_failed(&error))?;
+pub(in crate::cli) fn keep(store: &dyn Store, trust: &Trust) -> Result<(), Failure> {
+    check(store, trust)?;
+    let newest = store.checkpoint().map_err(|error| local::store_failed(&error))?;
     let path = path()?;
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));

@@ -31,7 +31,7 @@ pub(in crate::cli) struct Arguments {
 /// Writes it.
 pub(super) fn prove(common: &Common, arguments: &Arguments) -> Outcome {
     let log = Log::open(common)?;
-    kept::check(&log.store, &log.key)?;
+    kept::check(&log.store, &log.trust)?;
     let (index, name) = match log.find(&arguments.name)? {
         Named::Entry(index) => (index, index.to_string()),
         Named::Request(id, positions) => (decision(&log, &positions)?, id.short_code()),

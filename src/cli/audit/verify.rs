@@ -49,7 +49,7 @@ pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
 
 fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
     let log = Log::open(common)?;
-    kept::check(&log.store, &log.key)?;
+    kept::check(&log.store, &log.trust)?;
     let kept = read_all(against, &log.key)?;
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let terminal = io::stderr().is_terminal() && !common.json;
@@ -64,7 +64,7 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
     if found.found > 0 {
         return Err(rejected(&found));
     }
-    kept::keep(&log.store, &log.key)?;
+    kept::keep(&log.store, &log.trust)?;
     let root = found.root.map(|root| root.to_string()).unwrap_or_default();
     let text = format!(
         "the log is whole: {} entries, root {root}\n  \

@@ -4,6 +4,7 @@ use sequoia_openpgp::Fingerprint;
 
 use crate::audit::entry::Outcome;
 use crate::challenge::Challenge;
+use crate::cli::audit::kept;
 use crate::cli::counter::Made;
 use crate::cli::report::{Failure, Verdict, exit};
 use crate::cli::run::view::Standing;
@@ -91,6 +92,7 @@ impl<'a> Judge<'a> {
         // What was known before it, to say what it changed.
         let before = made.and_then(|(_, key)| self.store.counter(key).ok().flatten());
         let answered = self.verifier.answer(response, presented.as_ref(), counter, now)?;
+        kept::keep(self.store, self.verifier.trust())?;
         let counting = |answer: Answer| {
             let counted = presented.as_ref().and_then(|presented| {
                 verify::count(&answer, presented, self.verifier.trust(), before, now).ok()
