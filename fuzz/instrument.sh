@@ -5,7 +5,7 @@
 set -eu
 
 case " $* " in
-*" --crate-name virtual_openpgp_card "* | *" --crate-name touchgate_fuzz "* | *"/fuzz_targets/"* | *" fuzz_targets/"*)
+*" --crate-name virtual_openpgp_card "* | *" --crate-name touchgate "* | *" --crate-name touchgate_fuzz "* | *"/fuzz_targets/"* | *" fuzz_targets/"*)
     exec "$@" --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
         -Cllvm-args=-sanitizer-coverage-trace-compares

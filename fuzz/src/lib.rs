@@ -1,6 +1,7 @@
 //! What the fuzz targets share.
 
 pub mod client;
+pub mod parsers;
 pub mod values;
 pub mod watched;
 
