@@ -1,7 +1,6 @@
 //! The verifier that lives on this machine: its store, and the private keys beside it.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -10,13 +9,10 @@ use crate::audit::LogSigner;
 use crate::cli::audit::kept;
 use crate::cli::place;
 use crate::cli::report::Failure;
-use crate::grant::{GrantKeyError, GrantSigner};
+use crate::grant::{GrantKeyError, GrantSigner, read_private};
 use crate::store::StoreError;
 use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
-
-/// Four times what an Ed25519 or P-256 key takes in PKCS#8.
-const MAX_PKCS8: u64 = 1024;
 
 /// Where the store lies.
 ///
@@ -108,14 +104,10 @@ pub(super) fn no_key(name: &str) -> Failure {
 
 /// Reads a private key that its owner alone may read.
 fn private(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let unreadable = |error| {
-        place::unreadable(path, &error).hint("`touchgate init` makes it; a verifier has it beside its store")
-    };
-    let found = fs::symlink_metadata(path).map_err(unreadable)?;
-    if !found.is_file() || found.mode() & 0o077 != 0 {
-        let message = format!("{} is not a file of its owner alone", path.display());
-        return Err(Failure::failed("unsafe-permissions", message)
-            .hint("whoever could read it may have it: make another and list that in trust"));
-    }
-    place::read_bounded(path, MAX_PKCS8).map(Zeroizing::new).map_err(unreadable)
+    read_private(path).map_err(|error| match error {
+        GrantKeyError::Unreadable { error, .. } => place::unreadable(path, &error)
+            .hint("`touchgate init` makes it; a verifier has it beside its store"),
+        error => Failure::failed("unsafe-permissions", error.to_string())
+            .hint("whoever could read it may have it: make another and list that in trust"),
+    })
 }

@@ -18,7 +18,9 @@ mod uses;
 
 pub use check::{Genuine, check};
 pub use claims::{AuthorizationDetail, Claims, ClaimsError, Confirmation, Issuer, Kind, StepUp};
-pub use key::{Algorithm, GrantKey, GrantKeyError, GrantKeys, GrantSigner, MAX_KEYS, TYPE, write_private};
+pub use key::{
+    Algorithm, GrantKey, GrantKeyError, GrantKeys, GrantSigner, MAX_KEYS, TYPE, read_private, write_private,
+};
 pub use narrow::narrow;
 pub use rejection::GrantRejection;
 pub use sealed::{Grant, OpenError, SealedGrant};

@@ -46,6 +46,8 @@ const COUNTERSIGN_WITHIN: Duration = Duration::from_secs(24 * 3600);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// The longest that it may wait: signers of a trust update in several time zones and a holiday.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
+/// The most uses of one grant: a gate away from the store keeps a file for each.
+const MAX_USES: u32 = 10_000;
 /// The most bytes in a group's name.
 const MAX_GROUP: usize = 128;
 /// The most approvals that one slot may ask for.
@@ -445,7 +447,9 @@ impl Rule {
             .map(|name| name.parse().map_err(|_| bad("pinned", name, "a parameter's name")));
         let grant = match file.grant {
             None => GrantTerms { lasts: ANSWER_WITHIN, uses: 1, narrow: false },
-            Some(GrantFile { uses: 0, .. }) => return Err(bad("uses", "0", "one at least")),
+            Some(GrantFile { uses, .. }) if !(1..=MAX_USES).contains(&uses) => {
+                return Err(bad("uses", &uses.to_string(), "from 1 to 10000"));
+            }
             Some(GrantFile { lasts, uses, narrow }) => {
                 GrantTerms { lasts: duration("lasts", &lasts)?, uses, narrow }
             }
