@@ -3,6 +3,7 @@
 //! `make bench`, or for fewer rounds `cargo bench -p touchgate -- --quick`. Every ratio is taken in
 //! one run, side by side; a target that was missed is a word in a table, never a failure.
 
+mod crowd;
 mod evidence;
 mod grant;
 mod keys;
@@ -31,10 +32,12 @@ pub(crate) struct Effort {
     batch: usize,
     /// Verifications after which memory must not have grown.
     soak: usize,
+    /// People who are enrolled beside the one who answers.
+    crowd: usize,
 }
 
-const FULL: Effort = Effort { rounds: 40, batches: 60, batch: 50, soak: 1_000_000 };
-const QUICK: Effort = Effort { rounds: 11, batches: 15, batch: 30, soak: 50_000 };
+const FULL: Effort = Effort { rounds: 40, batches: 60, batch: 50, soak: 1_000_000, crowd: 100_000 };
+const QUICK: Effort = Effort { rounds: 11, batches: 15, batch: 30, soak: 50_000, crowd: 20_000 };
 
 pub(crate) type Anyhow<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -65,6 +68,8 @@ fn main() -> ExitCode {
         ("grants", grant::run),
         ("evidence", evidence::run),
         ("store", store::run),
+        ("crowd", crowd::crowd),
+        ("decisions", crowd::decisions),
     ];
     // Words that are no option name the groups to run.
     let named: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();

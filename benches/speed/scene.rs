@@ -19,7 +19,7 @@ use crate::Anyhow;
 use crate::keys::{Algorithm, SoftwareKey, random};
 
 /// Keys are older than what they sign.
-const AGE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const AGE: Duration = Duration::from_secs(24 * 3600);
 /// Longer than any bench takes, and as the rule below has it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
