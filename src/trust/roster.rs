@@ -256,7 +256,7 @@ impl Roster {
             if let Some(other) = taken.serials.insert(serial.clone(), index) {
                 return Err(duplicate("serial", &serial, other).into());
             }
-            let Some(token) = token? else {
+            let Some((token, certifier)) = token? else {
                 left_out.push(serial);
                 continue;
             };
@@ -265,7 +265,7 @@ impl Roster {
                 return Err(duplicate("key", &fingerprint.to_hex(), other).into());
             }
             // Whoever holds the key that certifies can make as many keys under it as they like: they are one person's.
-            let (own, certifier) = (token.key.material().to_vec(), token.key.certifier());
+            let own = token.key.material().to_vec();
             let of_another = |keys: &HashMap<Vec<u8>, usize>, key: &[u8]| {
                 keys.get(key).copied().filter(|holder| *holder != index)
             };
@@ -318,6 +318,9 @@ impl Roster {
     }
 }
 
+/// A token, and what the key computes with that certifies the one on it.
+type Certified = (Token, Vec<u8>);
+
 /// One person's file, read and judged by itself.
 struct Draft<'a> {
     name: &'a str,
@@ -325,7 +328,7 @@ struct Draft<'a> {
     groups: Vec<String>,
     identities: Vec<Result<Identity, RosterError>>,
     /// By serial. A token that cannot be read is an error only once its serial is seen to be nobody else's.
-    tokens: Vec<(String, Result<Option<Token>, RosterError>)>,
+    tokens: Vec<(String, Result<Option<Certified>, RosterError>)>,
 }
 
 impl<'a> Draft<'a> {
@@ -385,7 +388,7 @@ fn stem(serial: &str) -> String {
 
 impl Token {
     /// The token, unless its certificate may be missing and is.
-    fn new(file: TokenFile, path: &str, loading: Loading<'_>) -> Result<Option<Self>, RosterError> {
+    fn new(file: TokenFile, path: &str, loading: Loading<'_>) -> Result<Option<Certified>, RosterError> {
         let bad = |key, found: &str, expected| RosterError::BadValue {
             path: path.into(),
             key,
@@ -430,7 +433,9 @@ impl Token {
                 Some(loading.judge(&certificates))
             }
         };
-        Ok(Some(Self { serial: file.serial, key, touch_declared, attestation }))
+        let certifier = key.certifier();
+        let key = key.closed(bytes);
+        Ok(Some((Self { serial: file.serial, key, touch_declared, attestation }, certifier)))
     }
 }
 

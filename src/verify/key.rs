@@ -3,6 +3,7 @@
 //! The arithmetic accepts a subset of what sequoia's does: what its checks add to a raw one is
 //! repeated here, and encodings on which implementations differ are refused.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{Digest, SHA256, SHA384, SHA512};
@@ -24,6 +25,7 @@ use openpgp::types::{Curve, HashAlgorithm, RevocationStatus};
 use sequoia_openpgp as openpgp;
 
 use crate::card::attestation::PublicKey;
+use crate::trust::roster::read_certificate;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
 use crate::verify::packet::{self, Shaped};
@@ -34,10 +36,12 @@ const POLICY: &StandardPolicy = &StandardPolicy::new();
 /// A key and the certificate that it stands in.
 #[derive(Debug)]
 pub struct SigningKey {
-    cert: Cert,
     fingerprint: Fingerprint,
-    key: Key<PublicParts, UnspecifiedRole>,
-    arithmetic: Arithmetic,
+    material: Box<[u8]>,
+    /// The file that it stands in, as long as that is not opened: a certificate in memory takes ten times as much, and
+    /// of a hundred thousand people few answer.
+    file: Box<[u8]>,
+    opened: OnceLock<Box<Opened>>,
     /// For which second the certificate was last found valid, and in which; see [`Self::check_valid`].
     found_valid: AtomicU64,
 }
@@ -66,6 +70,14 @@ impl std::fmt::Display for Lifetime {
     }
 }
 
+/// A key, its certificate, and what to compute with.
+#[derive(Debug)]
+struct Opened {
+    cert: Cert,
+    key: Key<PublicParts, UnspecifiedRole>,
+    arithmetic: Arithmetic,
+}
+
 /// Why a key cannot be enrolled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -91,11 +103,26 @@ impl SigningKey {
     /// # Errors
     /// Any [`KeyError`].
     pub fn new(cert: Cert, fingerprint: &Fingerprint) -> Result<Self, KeyError> {
-        let found = cert.keys().find(|key| key.key().fingerprint() == *fingerprint);
-        let key =
-            found.ok_or_else(|| KeyError::Absent(fingerprint.clone()))?.key().clone().role_into_unspecified();
-        let arithmetic = Arithmetic::new(&key).ok_or_else(|| KeyError::Unsupported(fingerprint.clone()))?;
-        Ok(Self { fingerprint: fingerprint.clone(), key, cert, arithmetic, found_valid: AtomicU64::new(0) })
+        let opened = Opened::new(cert, fingerprint)?;
+        Ok(Self {
+            fingerprint: fingerprint.clone(),
+            material: material(opened.key.mpis()).unwrap_or_default().into(),
+            file: Box::default(),
+            opened: OnceLock::from(Box::new(opened)),
+            found_valid: AtomicU64::new(0),
+        })
+    }
+
+    /// The same key, to be read again from the `file` that it was read from when it is first needed.
+    pub(crate) fn closed(self, file: &[u8]) -> Self {
+        Self { file: file.into(), opened: OnceLock::new(), ..self }
+    }
+
+    fn opened(&self) -> &Opened {
+        self.opened.get_or_init(|| {
+            let cert = read_certificate(&self.file).expect("it was read before it was closed");
+            Box::new(Opened::new(cert, &self.fingerprint).expect("the key was in it before"))
+        })
     }
 
     /// The fingerprint of the key itself (of a subkey: not the certificate's).
@@ -105,7 +132,7 @@ impl SigningKey {
 
     /// The certificate that it stands in.
     pub fn certificate(&self) -> &Cert {
-        &self.cert
+        &self.opened().cert
     }
 
     /// Whether both hold the same public key, whatever their creation times and algorithm numbers.
@@ -115,18 +142,18 @@ impl SigningKey {
 
     /// Whether an attestation of `attested` is one of this very key.
     pub fn is_attested_by(&self, attested: &PublicKey) -> bool {
-        attested.is_key_of(&self.key)
+        attested.is_key_of(&self.opened().key)
     }
 
     /// What the key computes with, whatever else is written around it.
     pub(crate) fn material(&self) -> &[u8] {
-        material(self.key.mpis()).unwrap_or_default()
+        &self.material
     }
 
     /// The same of the key that certifies this one, which may be this one; of an algorithm that is not taken here, its
     /// fingerprint.
     pub(crate) fn certifier(&self) -> Vec<u8> {
-        let primary = self.cert.primary_key();
+        let primary = self.certificate().primary_key();
         let found = material(primary.key().mpis());
         found.map_or_else(|| primary.key().fingerprint().as_bytes().to_vec(), <[u8]>::to_vec)
     }
@@ -180,21 +207,21 @@ impl SigningKey {
 
     fn judge_valid(&self, time: UnixTime) -> Result<(), Rejection> {
         let key = self
-            .cert
+            .certificate()
             .keys()
             .find(|key| key.key().fingerprint() == self.fingerprint)
             .expect("it was found in `new`");
         let invalid =
             |error: openpgp::anyhow::Error| Rejection::CertificateInvalid { reason: error.to_string() };
         let time: std::time::SystemTime = time.into();
-        match self.cert.revocation_status(POLICY, time) {
+        match self.certificate().revocation_status(POLICY, time) {
             // One by somebody else, whom the certificate may name as its revoker: not for us to doubt.
             RevocationStatus::Revoked(_) | RevocationStatus::CouldBe(_) => {
                 return Err(Rejection::CertificateRevoked);
             }
             RevocationStatus::NotAsFarAsWeKnow => {}
         }
-        let primary = self.cert.fingerprint() == self.fingerprint;
+        let primary = self.certificate().fingerprint() == self.fingerprint;
         let key = match key.clone().with_policy(POLICY, time) {
             Ok(key) => key,
             Err(_) if !primary && self.lacks_back_signature() => return Err(Rejection::NoBackSignature),
@@ -203,7 +230,7 @@ impl SigningKey {
         if let RevocationStatus::Revoked(_) | RevocationStatus::CouldBe(_) = key.revocation_status() {
             return Err(Rejection::CertificateRevoked);
         }
-        let cert = self.cert.with_policy(POLICY, time).map_err(invalid)?;
+        let cert = self.certificate().with_policy(POLICY, time).map_err(invalid)?;
         if cert.alive().is_err() || key.alive().is_err() {
             return Err(Rejection::CertificateExpired);
         }
@@ -220,9 +247,9 @@ impl SigningKey {
             Err(rejection) => return Lifetime::Unusable { code: rejection.code() },
         }
         let time: std::time::SystemTime = at.into();
-        let own = self.cert.keys().find(|key| key.key().fingerprint() == self.fingerprint);
+        let own = self.certificate().keys().find(|key| key.key().fingerprint() == self.fingerprint);
         let own = own.and_then(|key| key.with_policy(POLICY, time).ok()?.key_expiration_time());
-        let whole = self.cert.with_policy(POLICY, time).ok();
+        let whole = self.certificate().with_policy(POLICY, time).ok();
         let whole = whole.and_then(|cert| cert.primary_key().key_expiration_time());
         match [own, whole].into_iter().flatten().min() {
             None => Lifetime::Unlimited,
@@ -232,13 +259,15 @@ impl SigningKey {
 
     /// Whether a binding for signing exists that embeds no signature by this subkey that holds.
     fn lacks_back_signature(&self) -> bool {
-        let Some(key) = self.cert.keys().subkeys().find(|key| key.key().fingerprint() == self.fingerprint)
+        let Some(key) =
+            self.certificate().keys().subkeys().find(|key| key.key().fingerprint() == self.fingerprint)
         else {
             return false;
         };
         // Where sequoia files such a binding differs: among the bad, or the subkey's own.
-        let bindings: Vec<&Signature> = self.cert.bad_signatures().chain(key.self_signatures()).collect();
-        let primary = self.cert.primary_key().key();
+        let bindings: Vec<&Signature> =
+            self.certificate().bad_signatures().chain(key.self_signatures()).collect();
+        let primary = self.certificate().primary_key().key();
         let backed = |binding: &Signature| {
             binding
                 .embedded_signatures()
@@ -259,7 +288,7 @@ impl SigningKey {
     ) -> Result<(), Rejection> {
         let hash = signature.hash_algo();
         let refused = || Rejection::HashAlgorithm { hash: hash.to_string() };
-        if !self.arithmetic.takes(hash) {
+        if !self.opened().arithmetic.takes(hash) {
             return Err(refused());
         }
         POLICY.signature(signature, HashAlgoSecurity::CollisionResistance).map_err(|_| refused())?;
@@ -268,7 +297,10 @@ impl SigningKey {
         if expires.is_some_and(|expires| now >= expires) {
             return Err(Rejection::SignatureExpired);
         }
-        if signature.signature_creation_time().is_none_or(|created| created < self.key.creation_time()) {
+        if signature
+            .signature_creation_time()
+            .is_none_or(|created| created < self.opened().key.creation_time())
+        {
             return Err(Rejection::BadSignature);
         }
         let mut context = hash.context().map_err(|_| refused())?.for_signature(4);
@@ -276,9 +308,9 @@ impl SigningKey {
         signature.hash(&mut context).map_err(|_| Rejection::BadSignature)?;
         let digest = context.into_digest().map_err(|_| Rejection::BadSignature)?;
         // One key can compute under two algorithms (22 and 27); it signs under its own.
-        let same_algorithm = signature.pk_algo() == self.key.pk_algo();
+        let same_algorithm = signature.pk_algo() == self.opened().key.pk_algo();
         let prefix = digest.get(..2) == Some(signature.digest_prefix().as_slice());
-        if same_algorithm && prefix && self.arithmetic.holds(hash, &digest, signature.mpis()) {
+        if same_algorithm && prefix && self.opened().arithmetic.holds(hash, &digest, signature.mpis()) {
             Ok(())
         } else {
             Err(Rejection::BadSignature)
@@ -296,7 +328,17 @@ impl SigningKey {
     ) -> openpgp::Result<()> {
         let signature = Signature::V4(signature.clone());
         POLICY.signature(&signature, HashAlgoSecurity::CollisionResistance)?;
-        signature.verify_message(&self.key, statement)
+        signature.verify_message(&self.opened().key, statement)
+    }
+}
+
+impl Opened {
+    fn new(cert: Cert, fingerprint: &Fingerprint) -> Result<Self, KeyError> {
+        let found = cert.keys().find(|key| key.key().fingerprint() == *fingerprint);
+        let key =
+            found.ok_or_else(|| KeyError::Absent(fingerprint.clone()))?.key().clone().role_into_unspecified();
+        let arithmetic = Arithmetic::new(&key).ok_or_else(|| KeyError::Unsupported(fingerprint.clone()))?;
+        Ok(Self { cert, key, arithmetic })
     }
 }
 
