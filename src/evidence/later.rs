@@ -6,7 +6,7 @@ use crate::trust::Trust;
 use crate::unix_time::UnixTime;
 use crate::verify::{Answer, Rejection};
 
-/// Something that newer trust says about a key that signed.
+/// Something that the newest trust says about a key that signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Later {
     /// Whose key it was.
@@ -19,7 +19,7 @@ pub struct Later {
     pub what: Change,
 }
 
-/// What newer trust says.
+/// What the newest trust says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is on nobody's record any more.
@@ -31,6 +31,8 @@ pub enum Change {
     },
     /// It would not be taken today.
     NotValid(Rejection),
+    /// It was revoked here, whatever that version says of it.
+    Revoked,
 }
 
 impl Change {
@@ -40,6 +42,7 @@ impl Change {
             Self::Gone => "gone",
             Self::Moved { .. } => "moved",
             Self::NotValid(rejection) => rejection.code(),
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -52,13 +55,15 @@ impl fmt::Display for Later {
             Change::Gone => f.write_str("on nobody's record any more"),
             Change::Moved { to } => write!(f, "on the record of {to}"),
             Change::NotValid(rejection) => rejection.fmt(f),
+            Change::Revoked => f.write_str("revoked here"),
         }
     }
 }
 
-/// What `newer` trust says at `now` about the keys of these answers.
-pub(super) fn since(answers: &[Answer], newer: &Trust, now: UnixTime) -> Vec<Later> {
-    let change = |answer: &Answer| match newer.roster.holder(answer.key()) {
+/// What the newest trust says at `now` about the keys of these answers.
+pub(super) fn since(answers: &[Answer], newest: &Trust, now: UnixTime) -> Vec<Later> {
+    let change = |answer: &Answer| match newest.roster.holder(answer.key()) {
+        _ if newest.is_revoked(answer.key()) => Some(Change::Revoked),
         None => Some(Change::Gone),
         Some((person, _)) if person.name != answer.person() => {
             Some(Change::Moved { to: person.name.clone() })
@@ -69,7 +74,7 @@ pub(super) fn since(answers: &[Answer], newer: &Trust, now: UnixTime) -> Vec<Lat
         change(answer).map(|what| Later {
             person: answer.person().to_owned(),
             key: answer.key().to_hex(),
-            version: newer.version.number,
+            version: newest.version.number,
             what,
         })
     };

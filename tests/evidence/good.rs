@@ -183,9 +183,16 @@ fn what_became_of_the_keys_is_reported_apart() {
     later.sort();
     assert_eq!(later, ["bob gone", "carol moved"]);
     assert!(!verdict.unchecked.contains(&Unchecked::Later));
-    // The same version, or an older one, says nothing about later.
-    let same = Against { newest: Some(&team().trust), ..team().against() };
-    assert!(judged(&evidence, &same).unwrap().unchecked.contains(&Unchecked::Later));
+    // A key that was revoked here, under the same version.
+    let mut same = version(7, &Log::keys()).trust;
+    same.revoke(evidence.answers().iter().map(|answer| answer.key().clone()).take(1));
+    let verdict = judged(&evidence, &Against { newest: Some(&same), ..team().against() }).unwrap();
+    let later: Vec<&str> = verdict.later.iter().map(|later| later.what.code()).collect();
+    assert_eq!(later, ["revoked"]);
+    // An older version says nothing about later.
+    let older = version(6, &Log::keys()).trust;
+    let verdict = judged(&evidence, &Against { newest: Some(&older), ..team().against() }).unwrap();
+    assert!(verdict.unchecked.contains(&Unchecked::Later));
 }
 
 /// A key that expired since was good when it signed.
