@@ -11,6 +11,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use touchgate::audit::LogSigner;
+use touchgate::grant::GrantSigner;
+use touchgate::store::Store as _;
+use touchgate::store::sqlite::Sqlite;
+use touchgate::trust::{Trust, read_directory};
+use touchgate::unix_time::UnixTime;
+use touchgate::verifier::Verifier;
+
 use support::{PIN, Running, SERIAL, Terminal, World, run, signal, wait_until};
 use team::{BOBS, as_holder, team, team_with};
 
@@ -189,6 +197,13 @@ fn a_directory_that_is_none_is_said_before_anybody_is_asked() {
     // Without one, and with nobody to ask here, one token is not enough.
     let alone = ["run", "deploy", "payments/prod", "--json", "--no-input", "--", "true"];
     assert_eq!(run(&mut world.touchgate(alone)).exits(121).json()["code"], "quorum");
+    // Nor where there are not people enough.
+    let bob = world.home.config().join("trust/people/bob.toml");
+    fs::write(&bob, fs::read_to_string(&bob).unwrap().replace("\"release\"", "")).unwrap();
+    fs::remove_file(world.home.config().join("pin")).unwrap();
+    let few = run(&mut asked(&world, &["--json", "--unpinned"])).exits(121);
+    assert!(few.json()["message"].as_str().unwrap().ends_with("and fewer people could"), "{few:#?}");
+    assert_eq!(fs::read_dir(share(&world)).unwrap().count(), 0);
 }
 
 // At a terminal.
@@ -261,4 +276,26 @@ fn approvers_watch_a_directory_and_are_asked_about_each_request() {
     second.finish().exits(123);
     terminal.control(b'c');
     watching.finish().exits(130);
+}
+
+/// By another process at the same verifier.
+#[test]
+fn what_is_ended_elsewhere_ends_here() {
+    let world = team("--touch=now", "15m");
+    let running = Running::start(&mut asked(&world, &["--json"]), None);
+    code(&world);
+    let keys = world.home.join(".local/state/touchgate/keys");
+    let files = read_directory(&world.home.config().join("trust")).unwrap();
+    let trust = Trust::from_files(&files).unwrap();
+    let log =
+        LogSigner::from_pkcs8(trust.audience.as_str(), &fs::read(keys.join("log.pk8")).unwrap()).unwrap();
+    let store = Sqlite::open(&world.home.join(".local/state/touchgate/store.db"), log).unwrap();
+    let grants = GrantSigner::load(&keys.join("grant.pk8"), &trust.grant_keys).unwrap();
+    let verifier = Verifier::new(&store, trust, files, grants, UnixTime::now()).unwrap();
+    let request = store.open_requests().unwrap()[0];
+    let by = store.request(&request).unwrap().unwrap().challenge.request.requester;
+    verifier.withdraw(&request, &by, UnixTime::now()).unwrap();
+    let ended = running.finish().exits(130);
+    assert_eq!(ended.json()["code"], "withdrawn", "{ended:#?}");
+    assert!(!world.exists("ran"));
 }
