@@ -96,6 +96,8 @@ fn evidence_is_left_where_it_was_wanted_and_holds() {
     let evidence = Evidence::parse(fs::read_to_string(&path).unwrap().trim_end().as_bytes()).unwrap();
     assert_eq!(evidence.answers().len(), 1);
     assert!(evidence.log.is_some());
+    let judged = run(world.touchgate(["verify", "--json"]).arg(&path)).succeeded();
+    assert_eq!(judged.json()["verdict"], "approved", "{judged:#?}");
 
     fs::create_dir(world.home.work().join("kept")).unwrap();
     ran(&world, &["--evidence", "kept"], &["true"]).succeeded();
