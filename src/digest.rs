@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A SHA-256 value, written `sha256:` and 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Sha256Digest([u8; 32]);
 
 impl Sha256Digest {
@@ -60,14 +61,40 @@ impl FromStr for Sha256Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let hex = text.strip_prefix("sha256:").ok_or(NotADigest)?;
-        lower_hex(hex).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NotADigest)
+        let (pairs, rest) = text.strip_prefix("sha256:").ok_or(NotADigest)?.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return Err(NotADigest);
+        }
+        for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(high).zip(digit(low)).map(|(high, low)| high << 4 | low).ok_or(NotADigest)?;
+        }
+        Ok(Self(bytes))
     }
 }
 
 impl From<Sha256Digest> for String {
     fn from(digest: Sha256Digest) -> Self {
         digest.to_string()
+    }
+}
+
+/// Without a copy of the text: proofs are made of little else.
+impl<'de> Deserialize<'de> for Sha256Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Sha256Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`sha256:` and 64 lower-case hexadecimal digits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sha256Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_str(Text)
     }
 }
 
@@ -79,13 +106,16 @@ impl TryFrom<String> for Sha256Digest {
     }
 }
 
-/// The bytes that an even number of lower-case hexadecimal digits stands for.
-pub(crate) fn lower_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |b: u8| match b {
+fn digit(b: u8) -> Option<u8> {
+    match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
         _ => None,
-    };
+    }
+}
+
+/// The bytes that an even number of lower-case hexadecimal digits stands for.
+pub(crate) fn lower_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return None;
