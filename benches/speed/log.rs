@@ -225,7 +225,7 @@ pub(crate) fn audit(effort: Effort) -> Anyhow<()> {
         let (start, cpu) = (Instant::now(), process_time());
         let found = review(&store, &against, |_, _| {})?;
         let (wall, cpu) = (start.elapsed().as_secs_f64(), process_time() - cpu);
-        if found.found > 0 || found.signatures as usize != samples.len() {
+        if found.found > 0 || usize::try_from(found.signatures)? != samples.len() {
             return Err(format!("the log is not what it should be: {:?}", found.findings.first()).into());
         }
         let cores = threads.get() as f64;
