@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/cli.rs"]
-#[allow(dead_code)]
 mod support;
 
 use std::fs;

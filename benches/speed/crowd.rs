@@ -1,9 +1,10 @@
 //! Many people and many rules: what loading them takes, and that one request notices neither.
 
 use std::hint::black_box;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use openpgp::serialize::SerializeInto as _;
+use rustix::time::{ClockId, clock_gettime};
 use sequoia_openpgp as openpgp;
 
 use touchgate::challenge::{Challenge, Terms};
@@ -19,7 +20,7 @@ use touchgate::verify::{self, Approval, OpenRequests, Verified};
 use crate::keys::{Algorithm, SoftwareKey, random};
 use crate::library::resident;
 use crate::scene::{AGE, Scene, Shape};
-use crate::stats::{median, micros_each, process_time, ratio};
+use crate::stats::{median, micros_each, ratio};
 use crate::table::{Target, print, row};
 use crate::{Anyhow, Effort};
 
@@ -254,4 +255,9 @@ pub(crate) fn decisions(effort: Effort) -> Anyhow<()> {
         &rows,
     );
     Ok(())
+}
+
+/// Processor time of all threads of this process.
+fn process_time() -> Duration {
+    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
 }

@@ -22,11 +22,6 @@ pub(crate) fn thread_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
-/// Processor time of all threads of this process.
-pub(crate) fn process_time() -> Duration {
-    clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()
-}
-
 /// Microseconds of this thread's processor time that `work` took for each of `count` pieces.
 pub(crate) fn micros_each<T>(count: usize, work: impl FnOnce() -> T) -> (f64, T) {
     let before = thread_time();
