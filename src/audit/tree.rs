@@ -15,8 +15,8 @@ use crate::digest::Sha256Digest;
 
 pub use proof::{MAX_PROOF, ProofError, consistency, inclusion, verify_consistency, verify_inclusion};
 
-/// The most bytes of an entry that are hashed from the stack: of what is logged, most entries fit.
-const SHORT: usize = 2048;
+/// The most bytes of an entry that are copied beside their first byte: to clear a larger room costs more than a context.
+const SHORT: usize = 256;
 
 /// Why a hash could not be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
