@@ -54,6 +54,10 @@ impl Text {
         if text.0.is_empty() {
             return Err(TextError::Empty);
         }
+        // No byte takes more than six once escaped, as in `\u{5c}`: short texts need no counting.
+        if text.0.len() <= MAX_VALUE / 6 {
+            return Ok(text);
+        }
         let length = if text.0.len() > MAX_VALUE { text.0.len() } else { text.to_string().len() };
         if length > MAX_VALUE { Err(TextError::TooLong { length }) } else { Ok(text) }
     }
