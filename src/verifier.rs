@@ -5,7 +5,7 @@ use crate::audit::entry::{Entry, Outcome};
 use crate::ceremony::{self, BadRecord, Ceremony, Context, Event, Said, Step};
 use crate::challenge::{Challenge, Randomness, RequestId, Terms, TooLarge, TrustVersion};
 use crate::evidence::{Evidence, EvidenceError};
-use crate::grant::{Grant, GrantSigner, OpenError};
+use crate::grant::{self, Grant, GrantRejection, GrantSigner, OpenError};
 use crate::request::{Identity, Request};
 use crate::response::Response;
 use crate::store::{CommitError, Op, RequestRecord, Store, StoreError, Unusable};
@@ -312,31 +312,18 @@ impl<'a> Verifier<'a> {
         Err(CommitError::Overtaken)
     }
 
-    /// Revokes a grant, used or not.
+    /// Revokes a grant, used or not, and says how often it was used.
     ///
     /// # Errors
-    /// [`CommitError::Grant`] if there is nothing to revoke.
+    /// As [`grant::revoke`].
     pub fn revoke_grant(
         &self,
         request: &RequestId,
         by: &str,
         because: Option<&str>,
         now: UnixTime,
-    ) -> Result<(), CommitError> {
-        for _ in 0..MAX_OVERTAKEN {
-            let Some(grant) = self.store.grant(request)? else {
-                return Err(CommitError::Grant(Unusable::Unknown));
-            };
-            let (by, because) = (by.to_owned(), because.map(str::to_owned));
-            let entry = Entry::Revoked { at: now, grant: *request, by, because };
-            let revoke = Op::Revoke { grant: *request, used: grant.used, at: now };
-            match self.store.commit(&[revoke, Op::Log(entry)]) {
-                Ok(_) => return Ok(()),
-                Err(CommitError::Overtaken) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(CommitError::Overtaken)
+    ) -> Result<u32, GrantRejection> {
+        grant::revoke(self.store, *request, by, because, now)
     }
 
     fn under(&self) -> Under<'_> {
