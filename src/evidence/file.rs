@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::audit::LogProof;
 use crate::audit::entry::Outcome;
+use crate::audit::tree::MAX_PROOF;
 use crate::challenge::{Challenge, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::evidence::{
     Answered, Carried, Decided, Evidence, EvidenceError, MAX_ANSWERS, MAX_EVIDENCE, strict,
 };
 use crate::response::{Response, armored};
-use crate::trust::manifest::{FileProof, MAX_PROOF, MAX_PROVED};
+use crate::trust::manifest::{FileProof, MAX_PROVED};
 use crate::unix_time::UnixTime;
 
 /// What stands under `touchgate`: the format and its version.

@@ -12,18 +12,13 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest::{Context, SHA256};
-
+use crate::audit::tree::{Tree, inclusion, leaf_hash, verify_inclusion};
 use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::trust::{Files, MAX_FILE, is_path};
 
-/// The most hashes in one proof: a tree that needs more has more leaves than can be counted in 64 bits.
-pub const MAX_PROOF: usize = 64;
 /// The most files that are proved at once: policy, person, certificate and attestation of 300 people.
 pub const MAX_PROVED: usize = 1024;
-
-type Hash = [u8; 32];
 
 /// One file, and what shows that it stands in a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +95,7 @@ pub struct Manifest {
     lines: Vec<String>,
     /// Path to the place of its line.
     places: BTreeMap<String, usize>,
-    /// The leaves, and above them each level up to the root.
-    levels: Vec<Vec<Hash>>,
+    tree: Tree,
 }
 
 impl Manifest {
@@ -112,8 +106,9 @@ impl Manifest {
         lines.sort();
         let places = lines.iter().enumerate().map(|(at, (_, path))| ((*path).clone(), at)).collect();
         let lines: Vec<String> = lines.into_iter().map(|(line, _)| line).collect();
-        let levels = levels(lines.iter().map(|line| leaf(line)).collect());
-        Self { lines, places, levels }
+        let mut tree = Tree::default();
+        lines.iter().for_each(|line| tree.append(leaf_hash(line.as_bytes())));
+        Self { lines, places, tree }
     }
 
     /// The lines, sorted.
@@ -128,26 +123,19 @@ impl Manifest {
 
     /// The root over the lines: the digest of the version.
     pub fn digest(&self) -> Sha256Digest {
-        match self.levels.last().and_then(|root| root.first()) {
-            Some(root) => (*root).into(),
-            None => hash(&[]).into(),
-        }
+        self.tree.root()
     }
 
     /// Shows that one file stands in it.
     ///
     /// # Errors
     /// [`ManifestError::Unknown`].
-    ///
-    /// # Source
-    /// RFC 6962, section 2.1.1 (Merkle Audit Paths).
     pub fn prove(&self, files: &Files, path: &str) -> Result<FileProof, ManifestError> {
         let unknown = || ManifestError::Unknown { path: path.into() };
         let (index, bytes) = self.places.get(path).zip(files.get(path)).ok_or_else(unknown)?;
-        // The last of an odd number is carried up as it is and has nobody beside it there.
-        let beside = |(height, level): (usize, &Vec<Hash>)| level.get((index >> height) ^ 1).copied();
-        let proof = self.levels.iter().enumerate().filter_map(beside).map(Into::into).collect();
-        Ok(FileProof { path: path.into(), bytes: bytes.clone(), index: *index as u64, proof })
+        let index = *index as u64;
+        let proof = inclusion(&self.tree, index, self.size()).map_err(|_| unknown())?;
+        Ok(FileProof { path: path.into(), bytes: bytes.clone(), index, proof })
     }
 }
 
@@ -166,9 +154,6 @@ pub fn prove(files: &Files, paths: &[&str]) -> Result<(u64, Vec<FileProof>), Man
 ///
 /// # Errors
 /// The first of them that is not shown.
-///
-/// # Source
-/// RFC 9162, section 2.1.3.2 (Verifying an Inclusion Proof).
 pub fn check(
     version: &TrustVersion,
     size: u64,
@@ -182,7 +167,8 @@ pub fn check(
         if proved.len() >= MAX_PROVED || bytes.len() as u64 > MAX_FILE {
             return Err(ManifestError::TooLarge { path });
         }
-        if root_of(leaf(&line(&path, &bytes)), index, size, &proof) != Some(*version.digest.as_bytes()) {
+        let leaf = leaf_hash(line(&path, &bytes).as_bytes());
+        if verify_inclusion(&leaf, index, size, &proof, &version.digest).is_err() {
             return Err(ManifestError::NotInVersion { path, version: *version });
         }
         if proved.insert(path.clone(), bytes).is_some() {
@@ -198,100 +184,10 @@ fn line(path: &str, bytes: &[u8]) -> String {
     format!("{} {} {path}", hash.trim_start_matches("sha256:"), bytes.len())
 }
 
-fn leaf(line: &str) -> Hash {
-    hash(&[&[0], line.as_bytes()])
-}
-
-fn node(left: &Hash, right: &Hash) -> Hash {
-    hash(&[&[1], left, right])
-}
-
-/// Every level of the tree, from the leaves to the root; none if there are no leaves.
-fn levels(leaves: Vec<Hash>) -> Vec<Vec<Hash>> {
-    let mut levels = Vec::new();
-    let mut level = leaves;
-    while level.len() > 1 {
-        let pair = |pair: &[Hash]| match pair {
-            [left, right] => Some(node(left, right)),
-            [alone] => Some(*alone),
-            _ => None,
-        };
-        let above = level.chunks(2).filter_map(pair).collect();
-        levels.push(std::mem::replace(&mut level, above));
-    }
-    if !level.is_empty() {
-        levels.push(level);
-    }
-    levels
-}
-
-/// The root to which a proof leads; nothing if it is too long or too short for that place in a tree of that size.
-fn root_of(leaf: Hash, index: u64, size: u64, proof: &[Sha256Digest]) -> Option<Hash> {
-    if index >= size || proof.len() > MAX_PROOF {
-        return None;
-    }
-    let (mut at, mut last, mut found) = (index, size - 1, leaf);
-    for beside in proof {
-        if last == 0 {
-            return None;
-        }
-        if at & 1 == 1 || at == last {
-            found = node(beside.as_bytes(), &found);
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
-        } else {
-            found = node(&found, beside.as_bytes());
-        }
-        at >>= 1;
-        last >>= 1;
-    }
-    (last == 0).then_some(found)
-}
-
-fn hash(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().try_into().expect("SHA-256 yields 32 bytes")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Leaves and roots from the reference vectors of certificate-transparency
-    /// (`merkle_tree_test`, inputs of RFC 6962's appendix-style test data).
-    #[test]
-    fn root_hashes_agree_with_published_vectors() {
-        let inputs: [&[u8]; 8] = [
-            b"",
-            b"\x00",
-            b"\x10",
-            b"\x20\x21",
-            b"\x30\x31",
-            b"\x40\x41\x42\x43",
-            b"\x50\x51\x52\x53\x54\x55\x56\x57",
-            b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f",
-        ];
-        let roots = [
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
-            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
-            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
-            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
-            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
-        ];
-        let leaves: Vec<Hash> = inputs.iter().map(|input| hash(&[&[0], input])).collect();
-        for (size, expected) in roots.iter().enumerate() {
-            let levels = levels(leaves[..size].to_vec());
-            let root = levels.last().map_or(hash(&[]), |root| root[0]);
-            assert_eq!(Sha256Digest::from(root).to_string(), format!("sha256:{expected}"), "{size} leaves");
-        }
-    }
+    use crate::audit::tree::MAX_PROOF;
 
     fn files(count: usize) -> Files {
         (0..count).map(|n| (format!("people/p{n}.toml"), format!("{n}\n").into_bytes())).collect()
