@@ -12,12 +12,13 @@ use crate::audit::Entry as LogEntry;
 use crate::audit::entry::Outcome;
 use crate::challenge::{Challenge, RequestId};
 use crate::evidence::{self, Decided, Evidence, EvidenceError};
-use crate::grant::SealedGrant;
+use crate::grant::{Claims, SealedGrant};
 use crate::request::{Identity, Mode};
 use crate::response::{Response, armored};
 use crate::store::{AnswerRecord, GrantRecord, Op, RequestRecord};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
+use crate::trust::policy::GrantTerms;
 use crate::trust::quorum::{self, Circumstances, NotMet};
 use crate::trust::{Files, NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
@@ -32,6 +33,8 @@ pub struct Ceremony {
     revision: u32,
     outcome: Option<Outcome>,
     answers: Vec<AnswerRecord>,
+    /// A token that gave one of them was revoked since.
+    lost: bool,
     given: BTreeSet<(String, &'static str)>,
     approvals: Vec<Approval>,
 }
@@ -183,14 +186,20 @@ impl Ceremony {
                 return Err(BadRecord::Twice { person: answer.person.clone() });
             }
         }
-        let mut approvals = Vec::new();
+        let (mut approvals, mut lost) = (Vec::new(), false);
         let none = BTreeSet::new();
         if challenge.trust == trust.version {
             for kept in &record.answers {
                 let mut desk =
                     Desk { issued: Some(&challenge), given: &none, counters: &|_| Ok(None), counted: None };
                 let bad = |rejection| BadRecord::Answer { person: kept.person.clone(), rejection };
-                let verified = verify::response(&kept.response, trust, &mut desk, kept.at).map_err(bad)?;
+                let verified = match verify::response(&kept.response, trust, &mut desk, kept.at) {
+                    Err(Rejection::TokenRevoked { .. }) => {
+                        lost = true;
+                        continue;
+                    }
+                    verified => verified.map_err(bad)?,
+                };
                 let answer = match &verified {
                     Verified::Approved(approval) => approval.answer(),
                     Verified::Refused(refusal) => refusal.answer(),
@@ -204,7 +213,7 @@ impl Ceremony {
             }
         }
         let (revision, outcome, answers) = (record.revision, record.outcome, record.answers.clone());
-        Ok(Self { challenge, revision, outcome, answers, given, approvals })
+        Ok(Self { challenge, revision, outcome, answers, lost, given, approvals })
     }
 
     /// What was asked.
@@ -224,6 +233,9 @@ impl Ceremony {
 
     /// What `event` makes of it.
     pub fn step(&self, event: &Event<'_>, context: &Context<'_>) -> Step {
+        if self.lost {
+            return self.after_a_loss(context);
+        }
         match event {
             Event::Answer { response, presented, counter } => {
                 self.answered(response, *presented, *counter, context)
@@ -360,7 +372,10 @@ impl Ceremony {
         evidence.decision = Some(Decided { outcome: Outcome::Approved, at: now });
         evidence.grant = Some(grant.claims().to_map());
         let close = Op::Close { request, revision, outcome: Outcome::Approved };
-        let mut ops = vec![close, Op::Grant(grant.record())];
+        // Of many that go through the glass at once, one does.
+        let seen = debts.iter().map(|debt| *debt.request()).collect();
+        let looked = Op::Debts { resource: asked.resource.clone(), seen };
+        let mut ops = vec![looked, close, Op::Grant(grant.record())];
         if asked.mode == Mode::BreakGlass {
             ops.push(Op::Debt { request, resource: asked.resource.clone() });
         }
@@ -393,7 +408,7 @@ impl Ceremony {
                 change.push(Op::Close { request, revision, outcome: Outcome::Refused });
                 change.push(Op::Log(self.end(Outcome::Refused, vec![by], context.now)));
             }
-            (Some(_), Some(grant)) if grant.used == 0 && grant.revoked.is_none() => {
+            (Some(_), Some(grant)) if is_live(grant) => {
                 change.push(Op::Revoke { grant: request, used: grant.used, at: context.now });
                 change.push(Op::Log(LogEntry::Revoked {
                     at: context.now,
@@ -428,6 +443,23 @@ impl Ceremony {
         Step { change, said: Said::Rejected(rejected) }
     }
 
+    /// Whoever holds a lost token may have given any of the answers: the request ends, and so does what is left of its
+    /// grant.
+    fn after_a_loss(&self, context: &Context<'_>) -> Step {
+        match (self.outcome, context.grant) {
+            (None, _) => self.ended(Outcome::Superseded, Vec::new(), context),
+            (Some(_), Some(grant)) if is_live(grant) => self.revoked_by_trust(grant, context),
+            (Some(outcome), _) => nothing(Said::Late(outcome)),
+        }
+    }
+
+    fn revoked_by_trust(&self, grant: &GrantRecord, context: &Context<'_>) -> Step {
+        let (request, at) = (self.challenge.id, context.now);
+        let entry = LogEntry::Revoked { at, grant: request, by: "trust".to_owned(), because: None };
+        let revoke = Op::Revoke { grant: request, used: grant.used, at };
+        Step { change: vec![revoke, Op::Log(entry)], said: Said::Nothing }
+    }
+
     fn withdrawn(&self, by: &Identity, context: &Context<'_>) -> Step {
         if let Some(outcome) = self.outcome {
             return nothing(Said::Late(outcome));
@@ -446,24 +478,27 @@ impl Ceremony {
     }
 
     fn retrusted(&self, new: &Trust, context: &Context<'_>) -> Step {
-        let unused = |grant: &&GrantRecord| grant.revoked.is_none() && grant.used == 0;
-        match (self.outcome, context.grant.filter(unused)) {
+        match (self.outcome, context.grant.filter(|grant| is_live(grant))) {
             (None, _) => self.ended(Outcome::Superseded, Vec::new(), context),
-            (Some(Outcome::Approved), Some(unused)) if !self.is_still_given(new, context.now) => {
-                let (grant, at) = (self.challenge.id, context.now);
-                let entry = LogEntry::Revoked { at, grant, by: "trust".to_owned(), because: None };
-                Step {
-                    change: vec![Op::Revoke { grant, used: unused.used, at }, Op::Log(entry)],
-                    said: Said::Nothing,
-                }
+            (Some(_), Some(grant)) if !self.is_still_given(new, grant, context.now) => {
+                self.revoked_by_trust(grant, context)
             }
             _ => nothing(Said::Nothing),
         }
     }
 
-    /// Whether the same approvals would suffice under another version of trust.
-    fn is_still_given(&self, new: &Trust, now: UnixTime) -> bool {
-        quorum::still_given(new, &self.challenge, &self.approvals, now)
+    /// Whether the same approvals would suffice under another version of trust, and give as much.
+    fn is_still_given(&self, new: &Trust, grant: &GrantRecord, now: UnixTime) -> bool {
+        let asked = &self.challenge.request;
+        let as_much = |terms: GrantTerms| {
+            Claims::parse(grant.claims.as_bytes()).is_ok_and(|claims| {
+                grant.uses <= terms.uses
+                    && grant.expires <= claims.iat.plus(terms.lasts)
+                    && (terms.narrow || !claims.step_up.narrow)
+            })
+        };
+        new.rule(asked).is_some_and(|rule| as_much(rule.grant))
+            && quorum::still_given(new, &self.challenge, &self.approvals, now)
     }
 
     fn ended(&self, outcome: Outcome, by: Vec<String>, context: &Context<'_>) -> Step {
@@ -486,6 +521,11 @@ struct Decision {
 enum NotDecided {
     Evidence(EvidenceError),
     Open(NotMet),
+}
+
+/// Whether something is left of a grant that could still be taken back.
+fn is_live(grant: &GrantRecord) -> bool {
+    grant.revoked.is_none() && grant.used < grant.uses
 }
 
 fn nothing(said: Said) -> Step {

@@ -113,6 +113,12 @@ pub enum NotIssued {
     /// The verifier could not.
     #[error(transparent)]
     Verifier(#[from] VerifierError),
+    /// Trust demands that witnesses see the log before a grant opens, and this verifier has no way to ask them.
+    #[error("trust demands {needed} witness(es) of the log, and this verifier cannot ask them")]
+    Witnesses {
+        /// How many.
+        needed: usize,
+    },
 }
 
 impl From<StoreError> for NotIssued {
@@ -183,6 +189,8 @@ impl<'a> Verifier<'a> {
         for request in open.into_iter().chain(granted) {
             let Some(record) = self.store.request(&request)? else { continue };
             if record.challenge.trust == current {
+                // Of this version only what a lost token had a part in.
+                self.step(self.under(), &request, &Event::Clock, now)?;
                 continue;
             }
             let Some(files) = self.store.trust_files(&record.challenge.trust)? else {
@@ -214,6 +222,9 @@ impl<'a> Verifier<'a> {
         if now >= trust.valid_until {
             return Err(NotIssued::TrustExpired { now, valid_until: trust.valid_until });
         }
+        if trust.witnesses.needed() > 0 {
+            return Err(NotIssued::Witnesses { needed: trust.witnesses.needed() });
+        }
         let rule = trust.admit(request)?;
         for _ in 0..MAX_NAMES {
             let terms = Terms {
@@ -223,10 +234,11 @@ impl<'a> Verifier<'a> {
             };
             let challenge = Challenge::issue(request.clone(), terms, now, randomness())?;
             let debts = self.store.debts(&request.resource)?;
-            match self.store.commit(&ceremony::open(&challenge, trust, &debts)?) {
+            let open = ceremony::open(&challenge, trust, &debts)?;
+            match self.store.commit(&[&[Op::Under(trust.version)], &open[..]].concat()) {
                 Ok(_) => return Ok(challenge),
-                // The name, or its short code, is taken.
-                Err(CommitError::Overtaken) => {}
+                // The name, or its short code, is taken; or so is our place.
+                Err(CommitError::Overtaken) => self.check_in_force()?,
                 Err(error) => return Err(failed(error).into()),
             }
         }
@@ -303,9 +315,12 @@ impl<'a> Verifier<'a> {
             };
             let count = grant.used.saturating_add(1);
             let entry = Entry::Used { at: now, grant: *request, count };
-            match self.store.commit(&[Op::Use { grant: *request, count, at: now }, Op::Log(entry)]) {
+            let spend = Op::Use { grant: *request, count, at: now };
+            match self.store.commit(&[Op::Under(self.trust.version), spend, Op::Log(entry)]) {
                 Ok(_) => return Ok(count),
-                Err(CommitError::Overtaken) => {}
+                Err(CommitError::Overtaken) => {
+                    self.check_in_force().map_err(|_| CommitError::Overtaken)?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -326,6 +341,15 @@ impl<'a> Verifier<'a> {
         grant::revoke(self.store, *request, by, because, now)
     }
 
+    /// Whether what this decides by is still in force: another process may have put a newer version there.
+    fn check_in_force(&self) -> Result<(), VerifierError> {
+        let offered = self.trust.version;
+        match self.store.trust()? {
+            Some(known) if known != offered => Err(VerifierError::Trust { known, offered }),
+            _ => Ok(()),
+        }
+    }
+
     fn under(&self) -> Under<'_> {
         Under { trust: &self.trust, files: &self.files, manifest: &self.manifest }
     }
@@ -336,7 +360,13 @@ impl<'a> Verifier<'a> {
         for request in self.store.debts(&record.challenge.request.resource)? {
             let missing = || StoreError { what: format!("debt {request}"), reason: "no such request".into() };
             let owed = self.store.request(&request)?.ok_or_else(missing)?;
-            let signers = owed.answers.into_iter().map(|answer| answer.person);
+            // Those who asked are known by the trust of then, too: whoever drops a name since stays a party.
+            let files = self.store.trust_files(&owed.challenge.trust)?;
+            let then = files.and_then(|files| Trust::from_files(&files).ok()).ok_or_else(missing)?;
+            let asked = then.askers(&owed.challenge.request);
+            let asked: Vec<String> = asked.names().map(str::to_owned).collect();
+            let approved = owed.answers.into_iter().filter(|answer| answer.decision == "approve");
+            let signers = approved.map(|answer| answer.person).chain(asked);
             let unpaid = || StoreError { what: format!("debt {request}"), reason: "not break-glass".into() };
             debts.push(Debt::new(owed.challenge, signers).ok_or_else(unpaid)?);
         }
@@ -366,22 +396,33 @@ impl<'a> Verifier<'a> {
                 grant: grant.as_ref(),
                 debts: &debts,
             };
-            let Step { change, said } =
+            let Step { mut change, said } =
                 Ceremony::resume(&record, trust).map_err(Box::new)?.step(event, &context);
             if change.is_empty() {
                 return Ok((said, None));
+            }
+            if !matches!(event, Event::NewTrust(_)) {
+                change.insert(0, Op::Under(self.trust.version));
             }
             let positions = match (self.store.commit(&change), &said) {
                 (Ok(positions), _) => positions,
                 // The rejection was logged before.
                 (Err(CommitError::Again), Said::Rejected(_)) => return Ok((said, None)),
                 (Err(CommitError::Store(error)), _) => return Err(error.into()),
-                (Err(CommitError::Again | CommitError::Grant(_) | CommitError::Overtaken), _) => continue,
+                (Err(CommitError::Again | CommitError::Grant(_) | CommitError::Overtaken), _) => {
+                    self.check_in_force()?;
+                    continue;
+                }
             };
             return match (said, positions.last()) {
                 (Said::Approved { grant, evidence }, Some(last)) => {
-                    let receipt = self.store.receipt(*last, &trust.witnesses)?;
-                    let grant = grant.open(&receipt, &self.signer)?;
+                    let opened = self.store.receipt(*last, &trust.witnesses).map_err(VerifierError::from);
+                    let opened =
+                        opened.and_then(|receipt| Ok((grant.open(&receipt, &self.signer)?, receipt)));
+                    let (grant, receipt) = opened.inspect_err(|_| {
+                        // Nobody has its token, so nothing should be left of it.
+                        let _ = self.revoke_grant(request, "verifier", Some("not opened"), now);
+                    })?;
                     let mut evidence = *evidence;
                     evidence.log = Some(receipt.to_log_proof());
                     Ok((Said::Nothing, Some(Granted { grant, evidence, receipt })))

@@ -182,6 +182,8 @@ struct Oracle {
     given: BTreeSet<(&'static str, bool)>,
     approved: BTreeSet<&'static str>,
     outcome: Option<Outcome>,
+    /// When it was approved: the grant lasts as long as the rule says, a quarter of an hour.
+    approved_at: u64,
     new_trust: bool,
     used: bool,
     revoked: bool,
@@ -216,7 +218,8 @@ impl Oracle {
             }
             Happens::Withdraw(_) => {}
             Happens::Use => {
-                let live = self.outcome == Some(Outcome::Approved) && !self.revoked && !self.used;
+                let lasts = self.now < self.approved_at + 900;
+                let live = self.outcome == Some(Outcome::Approved) && lasts && !self.revoked && !self.used;
                 self.used |= live;
             }
             Happens::Answer(name, refuses, wrong) => {
@@ -227,6 +230,7 @@ impl Oracle {
                 match (self.outcome, refuses) {
                     (None, false) => {
                         self.approved.insert(name);
+                        self.approved_at = self.now;
                         self.outcome = suffice(&self.approved).then_some(Outcome::Approved);
                     }
                     (None, true) => self.outcome = Some(Outcome::Refused),
@@ -454,4 +458,78 @@ fn a_record_that_was_tampered_with_decides_nothing() {
     let mut twice = record.clone();
     twice.answers.push(twice.answers[0].clone());
     assert!(matches!(Ceremony::resume(&twice, team()), Err(BadRecord::Twice { .. })));
+}
+
+/// A token that is revoked takes everything with it that it had a say in: the open request ends, and what is left of a
+/// grant is revoked. Nothing else is held up by it.
+#[test]
+fn what_a_revoked_token_had_a_say_in_ends() {
+    let answers = answers();
+    let lost = || {
+        let mut trust = Trust::from_files(files()).unwrap();
+        let (_, carol) =
+            trust.roster.people().iter().find(|p| p.name == "carol").map(|p| (p, &p.tokens[0])).unwrap();
+        let key = carol.key.fingerprint().clone();
+        trust.revoke([key]);
+        trust
+    };
+    for enough in [false, true] {
+        let mut model = Model::default();
+        model.apply(&ceremony::open(&answers.challenge, team(), &[]).unwrap()).unwrap();
+        let names: &[&str] = if enough { &["carol", "dave", "bob"] } else { &["carol", "dave"] };
+        for name in names {
+            let response = &answers.right[&(*name, false)];
+            let event = Event::Answer { response, presented: None, counter: None };
+            step(&mut model, team(), &event, at(5), |_| {});
+        }
+        let id = answers.challenge.id;
+        assert_eq!(model.grants.contains_key(&id), enough);
+        // The last one needed, or a refusal, or just the time: whatever comes first ends it.
+        let response = &answers.right[&("bob", false)];
+        let answer = Event::Answer { response, presented: None, counter: None };
+        let event = if enough { Event::Clock } else { answer };
+        step(&mut model, &lost(), &event, at(6), |_| {});
+        if enough {
+            assert_eq!(model.grants[&id].revoked, Some(at(6)));
+        } else {
+            assert_eq!(model.requests[&id].outcome, Some(Outcome::Superseded));
+            assert!(model.grants.is_empty());
+        }
+    }
+}
+
+/// Of several that go through the glass at the same moment one does; the others wait for its debt.
+#[test]
+fn of_many_who_break_the_glass_at_once_one_gets_through() {
+    let urgent = |seed: u8| {
+        let mut request = request("payments/prod");
+        (request.mode, request.reason) =
+            (Mode::BreakGlass, Some(touchgate::text::Text::new("it burns").unwrap()));
+        let terms = Terms {
+            audience: team().audience.clone(),
+            trust: team().version,
+            answer_within: std::time::Duration::from_secs(900),
+        };
+        Challenge::issue(request, terms, at(0), [seed; 42]).unwrap()
+    };
+    let challenges = [urgent(3), urgent(4)];
+    let mut model = Model::default();
+    for challenge in &challenges {
+        model.apply(&ceremony::open(challenge, team(), &[]).unwrap()).unwrap();
+    }
+    // Both were looked at before either was written.
+    let (files, manifest) = made_of(team());
+    let counters = |_: &_| Ok(None);
+    let context =
+        Context { trust: team(), files, manifest, now: at(5), counters: &counters, grant: None, debts: &[] };
+    let steps = challenges.each_ref().map(|challenge| {
+        let response = signed(challenge, "bob", false);
+        let event = Event::Answer { response: &response, presented: None, counter: None };
+        let step = Ceremony::resume(&model.requests[&challenge.id], team()).unwrap().step(&event, &context);
+        assert!(matches!(step.said, Said::Approved { .. }), "{:?}", step.said);
+        step
+    });
+    let [first, second] = steps.map(|step| model.apply(&step.change));
+    assert!(first.is_ok() && matches!(second, Err(CommitError::Overtaken)), "{second:?}");
+    assert_eq!(model.grants.len(), 1);
 }

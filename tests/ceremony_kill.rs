@@ -261,3 +261,47 @@ fn killed_at_random_moments_nothing_is_granted_that_is_not_logged() {
     }
     println!("{began} ceremonies, {kills} kills");
 }
+
+/// A verifier that goes on under trust that another process has replaced asks, decides and spends nothing any more.
+#[test]
+fn nothing_is_done_under_trust_that_was_replaced() {
+    let home = Home::new();
+    let store = Home::store(home.0.path());
+    let verifier = Home::verifier(&store, home.0.path());
+    let mut seed = || {
+        let mut bytes = [0; 42];
+        rand::fill(&mut bytes).unwrap();
+        bytes
+    };
+    let challenge = verifier.issue(&request(), now(), &mut seed).unwrap();
+    for name in ["carol", "bob"] {
+        verifier.answer(&signed(&challenge, name, false), None, None, now()).unwrap();
+    }
+    let granted = verifier.issue(&request(), now(), &mut seed).unwrap();
+    for name in ["carol", "bob", "dave"] {
+        verifier.answer(&signed(&granted, name, false), None, None, now()).unwrap();
+    }
+    // Elsewhere version 8 comes into force: the same people, another number.
+    let mut files = read_directory(&fixtures("trust/team")).unwrap();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    files.insert("policy.toml".into(), policy.replace("version     = 7", "version     = 8").into_bytes());
+    let trust = Trust::from_files(&files).unwrap();
+    let key = std::fs::read(home.0.path().join("grant.pk8")).unwrap();
+    let elsewhere = Home::store(home.0.path());
+    let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
+    Verifier::new(&elsewhere, trust, files, signer, now()).unwrap();
+    let size = store.checkpoint().unwrap().checkpoint().size;
+    assert!(verifier.issue(&request(), now(), &mut seed).is_err());
+    let late = verifier.answer(&signed(&challenge, "dave", false), None, None, now());
+    assert!(!matches!(late, Ok(Answered::Approved(_) | Answered::Waiting { .. })), "{late:?}");
+    assert!(verifier.use_grant(&granted.id, now()).is_err());
+    assert_eq!(store.checkpoint().unwrap().checkpoint().size, size, "something was logged");
+    assert_eq!(store.request(&challenge.id).unwrap().unwrap().outcome, Some(Outcome::Superseded));
+    // The grant is one that version 8 would give as well.
+    assert_eq!(store.grant(&granted.id).unwrap().unwrap().revoked, None);
+    // Nor can a verifier of the old version begin.
+    let old = read_directory(&fixtures("trust/team")).unwrap();
+    let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
+    let back = Verifier::new(&elsewhere, Trust::from_files(&old).unwrap(), old, signer, now());
+    assert!(matches!(back, Err(touchgate::verifier::VerifierError::Trust { .. })));
+}

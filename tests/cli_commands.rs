@@ -498,7 +498,7 @@ fn help_and_usage_have_their_codes() {
     assert_eq!((&json["verdict"], &json["code"]), (&"failed".into(), &"usage".into()));
     // No home is no reason to look elsewhere.
     let mut homeless = Command::new(PROGRAM);
-    homeless.env_clear().env("HOME", "relative").args(["verify", "x", "--json"]);
+    homeless.env_clear().env("HOME", "relative").args(["trust", "show", "--json"]);
     assert_eq!(run(&mut homeless).exits(1).json()["code"], "no-home");
 }
 

@@ -64,6 +64,9 @@ pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challe
             failure::rejected(&Rejection::TrustExpired { now, valid_until }, "")
         }
         NotIssued::Verifier(error) => error.into(),
+        error @ NotIssued::Witnesses { .. } => Failure::failed("witnesses", error.to_string()).hint(
+            "set witnesses_needed to 0 for this verifier, and have witnesses follow `touchgate audit export`",
+        ),
     })
 }
 

@@ -46,6 +46,13 @@ pub enum Op {
         /// What it was for.
         resource: Resource,
     },
+    /// The break-glass debts that are open on a resource are these, oldest first.
+    Debts {
+        /// Of what.
+        resource: Resource,
+        /// When they were looked at.
+        seen: Vec<RequestId>,
+    },
     /// A grant is made. There is none for this request yet.
     Grant(GrantRecord),
     /// An entry is appended to the log, after those before it in this change.
@@ -94,6 +101,8 @@ pub enum Op {
         /// Its files, kept so that entries can be judged again years later.
         files: Files,
     },
+    /// The newest version of trust is this one: nothing is asked, decided or used under one that was replaced.
+    Under(TrustVersion),
     /// A grant is used once more: it is not revoked, not past its end, uses are left, and this is the next one
     /// (otherwise [`CommitError::Overtaken`]).
     Use {

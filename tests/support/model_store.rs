@@ -55,6 +55,12 @@ impl Model {
             Op::Debt { request, resource } => {
                 self.debts.insert(*request, resource.clone());
             }
+            Op::Debts { resource, seen } => {
+                let open = self.debts.iter().filter(|(_, of)| *of == resource).map(|(request, _)| *request);
+                if open.collect::<Vec<_>>() != *seen {
+                    return Err(Overtaken);
+                }
+            }
             Op::Grant(grant) => {
                 if self.grants.insert(grant.request, grant.clone()).is_some() {
                     return Err(Overtaken);
@@ -114,6 +120,11 @@ impl Model {
                     return Err(Overtaken);
                 }
                 self.trust.insert(version.number, (*version, files.clone()));
+            }
+            Op::Under(version) => {
+                if self.trust.last_key_value().map(|(_, (newest, _))| *newest) != Some(*version) {
+                    return Err(Overtaken);
+                }
             }
             Op::Use { grant, count, at } => {
                 let grant = self.grants.get_mut(grant).ok_or(unusable(Unusable::Unknown))?;

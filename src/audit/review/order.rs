@@ -21,6 +21,8 @@ type Tell<'a> = &'a mut dyn FnMut(Finding);
 #[derive(Default)]
 pub(super) struct Order {
     trust: Option<TrustVersion>,
+    /// A token was revoked under that version.
+    lost: bool,
     versions: Vec<TrustVersion>,
     requests: BTreeMap<RequestId, State>,
     debts: Vec<Owed>,
@@ -168,7 +170,8 @@ impl Order {
             }
             decided @ Entry::Decided { .. } => return self.decided(index, decided, tell),
             // Judged alone before.
-            Entry::Answered { .. } | Entry::Asked { .. } | Entry::TokenRevoked { .. } => {}
+            Entry::Answered { .. } | Entry::Asked { .. } => {}
+            Entry::TokenRevoked { .. } => self.lost = true,
         }
         None
     }
@@ -179,6 +182,7 @@ impl Order {
             tell(order(index, format!("version {new} of trust after version {known}")));
         }
         self.trust = Some(version);
+        self.lost = false;
         self.versions.push(version);
     }
 
@@ -288,8 +292,8 @@ impl Order {
             Outcome::Expired if at < challenge.expires => {
                 Some(format!("it was open until {}", challenge.expires))
             }
-            Outcome::Superseded if self.trust == Some(challenge.trust) => {
-                Some("no other version of trust is in force".into())
+            Outcome::Superseded if self.trust == Some(challenge.trust) && !self.lost => {
+                Some("no other version of trust is in force, and no token was revoked".into())
             }
             Outcome::Approved | Outcome::Expired | Outcome::Superseded | Outcome::Withdrawn => None,
         }

@@ -7,7 +7,7 @@ use crate::card::KeptPin;
 use crate::cli::pinned::Chosen;
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, failure, local, place, revoked};
+use crate::cli::{Common, ask, failure, local, place, revoked, verifier};
 use crate::response::{Response, armored};
 use crate::statement::Decision;
 use crate::store::{Op, Store as _};
@@ -75,7 +75,12 @@ pub(super) fn revoke(common: &Common, arguments: &Arguments) -> Outcome {
             .with("file", path.display().to_string())
             .fact("revoked", "it is kept and holds, and does not stand in the log")
     })?;
-    Ok(told(&chosen, &revocation, logged).with("file", path.display().to_string()))
+    let report = told(&chosen, &revocation, logged).with("file", path.display().to_string());
+    // What was asked or granted with a say of that token ends here and now.
+    if let (true, Some(store)) = (logged, local::store(&chosen.trust)?) {
+        verifier::start(&store, chosen.trust, chosen.files)?;
+    }
+    Ok(report)
 }
 
 /// The person, and those of their tokens that are meant.

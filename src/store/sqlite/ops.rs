@@ -8,7 +8,7 @@ use crate::audit::tree::Edge;
 use crate::challenge::{Challenge, RequestId};
 use crate::response::MAX_SIGNATURE;
 use crate::statement::MAX_STATEMENT;
-use crate::store::sqlite::{MAX_CLAIMS, MAX_COUNTER, bad, log, trust};
+use crate::store::sqlite::{MAX_CLAIMS, MAX_COUNTER, bad, log, read, trust};
 use crate::store::{AnswerRecord, CommitError, GrantRecord, Op, Position, StoreError, Unusable};
 use crate::unix_time::UnixTime;
 use crate::verify::Counter;
@@ -35,6 +35,7 @@ pub(super) fn apply(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<V
             Op::Debt { request, resource } => one(db
                 .prepare_cached("INSERT INTO debt VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING")?
                 .execute(params![request.to_bytes(), resource.as_str()])?)?,
+            Op::Debts { resource, seen } => same(read::debts(db, resource)? == *seen)?,
             Op::Grant(record) => grant(db, record)?,
             Op::Log(entry) => {
                 let line = entry.to_line().map_err(|error| bad("the entry", error.to_string()))?;
@@ -48,10 +49,16 @@ pub(super) fn apply(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<V
                 .execute([request.to_bytes()])?)?,
             Op::Step { request, revision, answer } => step(db, *request, *revision, answer)?,
             Op::Trust { before, version, files } => trust::write(db, *before, version, files)?,
+            Op::Under(version) => same(trust::newest(db)? == Some(*version))?,
             Op::Use { count, grant, at } => spend(db, *grant, *count, *at)?,
         }
     }
     Ok(positions)
+}
+
+/// What was looked at is still so.
+fn same(holds: bool) -> Result<(), CommitError> {
+    if holds { Ok(()) } else { Err(CommitError::Overtaken) }
 }
 
 /// Exactly one row was what it had to be.
