@@ -15,7 +15,7 @@ use touchgate::audit::LogSigner;
 use touchgate::grant::GrantSigner;
 use touchgate::store::Store as _;
 use touchgate::store::sqlite::Sqlite;
-use touchgate::trust::{Trust, read_directory};
+use touchgate::trust::{Trust, read_directory, versions};
 use touchgate::unix_time::UnixTime;
 use touchgate::verifier::Verifier;
 
@@ -297,5 +297,25 @@ fn what_is_ended_elsewhere_ends_here() {
     verifier.withdraw(&request, &by, UnixTime::now()).unwrap();
     let ended = running.finish().exits(130);
     assert_eq!(ended.json()["code"], "withdrawn", "{ended:#?}");
+    assert!(!world.exists("ran"));
+}
+
+/// What was approved before, too: whoever found the token may have approved it.
+#[test]
+fn a_revocation_meanwhile_ends_it() {
+    let world = team("--touch=now", "15m");
+    let trust = world.home.config().join("trust");
+    let rule = "\n[[rule]]\naction = \"touchgate.trust.revoke\"\ntier = \"declared\"\nneed = [{ from = \"release\" }]\n";
+    let policy = fs::read_to_string(trust.join("policy.toml")).unwrap();
+    fs::write(trust.join("policy.toml"), policy + rule).unwrap();
+    let version = Trust::load(&trust).unwrap().version;
+    fs::write(world.home.config().join("pin"), versions::write_pin(&version)).unwrap();
+    let running = Running::start(&mut asked(&world, &["--json"]), None);
+    let code = code(&world);
+    as_holder(&world, SERIAL, &["approve", "--exchange", "share", &code]).succeeded();
+    running.wait_for_stderr("by alice");
+    as_holder(&world, BOBS, &["trust", "revoke", SERIAL]).succeeded();
+    let ended = running.finish().exits(121);
+    assert_eq!(ended.json()["code"], "token-revoked-meanwhile", "{ended:#?}");
     assert!(!world.exists("ran"));
 }

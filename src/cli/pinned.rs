@@ -14,6 +14,7 @@ use crate::cli::place::{
 use crate::cli::report::Failure;
 use crate::cli::revoked;
 use crate::trust::chain::{self, ChainError, Seen, Versions};
+use crate::trust::revocation::Revocation;
 use crate::trust::versions::{digest, read_pin, write_pin};
 use crate::trust::{self, Files, Trust};
 use crate::unix_time::UnixTime;
@@ -36,6 +37,8 @@ pub(super) struct Chosen {
     pub directory: PathBuf,
     /// Whether a pin vouches for it.
     pub pinned: bool,
+    /// The revocations that it goes by.
+    pub lost: Vec<Revocation>,
 }
 
 /// A pin and where it lies.
@@ -82,7 +85,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     if pins.iter().any(|pin| pin.version != trust.version) {
         remember(&seen)?;
     }
-    Ok(Chosen { trust, files, directory, pinned: !pins.is_empty() })
+    Ok(Chosen { trust, files, directory, pinned: !pins.is_empty(), lost })
 }
 
 /// The directory that was named, else the person's, else the machine's.

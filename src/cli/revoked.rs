@@ -14,23 +14,25 @@ use crate::trust::revocation::Revocation;
 
 /// More than tokens are lost between two versions of trust.
 const MAX_KEPT: usize = 10_000;
+/// The code of what was begun before a revocation and must begin again.
+pub(super) const MEANWHILE: &str = "token-revoked-meanwhile";
 
 fn directory() -> Result<PathBuf, Failure> {
     Ok(state()?.join("revoked"))
 }
 
-/// Everything that was revoked here.
+/// Everything that was revoked here, always in the same order.
 ///
 /// # Errors
 /// If what is kept cannot be read: what is not known must not count as nothing.
 pub(super) fn all() -> Result<Vec<Revocation>, Failure> {
     let directory = directory()?;
-    let mut found = Vec::new();
     if !exists(&directory) {
-        return Ok(found);
+        return Ok(Vec::new());
     }
     check_owner(&directory)?;
     let entries = fs::read_dir(&directory).map_err(|error| unreadable(&directory, &error))?;
+    let mut paths = Vec::new();
     for (count, entry) in entries.enumerate() {
         let path = entry.map_err(|error| unreadable(&directory, &error))?.path();
         // What was being written when somebody pulled the plug.
@@ -38,17 +40,29 @@ pub(super) fn all() -> Result<Vec<Revocation>, Failure> {
             continue;
         }
         match count < MAX_KEPT {
-            true => found.push(read(&path)?),
+            true => paths.push(path),
             false => return Err(malformed(&path, "is one file too many")),
         }
     }
-    Ok(found)
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
 }
 
 fn read(path: &Path) -> Result<Revocation, Failure> {
     let bytes = read_bounded(path, MAX_RESPONSE as u64).map_err(|error| unreadable(path, &error))?;
     let answer = Response::parse(&bytes).map_err(|error| malformed(path, &error.to_string()))?;
     Revocation::kept(&answer).map_err(|error| malformed(path, &error.to_string()))
+}
+
+/// Says so if what was revoked here is no longer `before`.
+///
+/// # Errors
+/// If something was revoked meanwhile, or what is kept cannot be read.
+pub(super) fn check_unchanged(before: &[Revocation]) -> Result<(), Failure> {
+    if all()? == before {
+        return Ok(());
+    }
+    Err(Failure::failed(MEANWHILE, "a token was revoked while approvals were awaited").hint("run it again"))
 }
 
 fn malformed(path: &Path, what: &str) -> Failure {

@@ -27,7 +27,7 @@ use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{Sealed, SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, place, verifier, within};
+use crate::cli::{Common, ask, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
@@ -166,7 +166,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let store = verifier::store(&chosen.trust)?;
     let verifier = verifier::start(&store, chosen.trust, chosen.files)?;
     let challenge = verifier::issue(&verifier, &request)?;
-    let judge = Judge::new(&verifier, &store, &challenge);
+    let judge = Judge::new(&verifier, &store, &challenge, &chosen.lost);
     let published = exchange.map(|exchange| exchange.publish(&challenge)).transpose()?;
     // Who asks others is not asked at once, unless a PIN says that they will be.
     let here = published.is_none() || desk.has_given_pin();
@@ -197,6 +197,8 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         if desk.cancel.load(Ordering::SeqCst) {
             return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
         }
+        // Who approved with a token that is lost by now has not approved.
+        revoked::check_unchanged(&chosen.lost)?;
         // The command's own use is counted before it starts, or it does not start.
         verifier::use_grant(&verifier, &challenge)?;
         if let Err(failure) = within::note(&challenge.id) {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::card::{CardError, KeptPin};
 use crate::challenge::Challenge;
-use crate::cli::Common;
 use crate::cli::approve::LOOK_EVERY;
 use crate::cli::authorities::Authorities;
 use crate::cli::counter::{self, Planned};
@@ -16,6 +15,7 @@ use crate::cli::report::{Failure, Verdict, exit, say};
 use crate::cli::run::judge::{Counting, Judge, Step};
 use crate::cli::run::view::View;
 use crate::cli::work::{self, Desk};
+use crate::cli::{Common, revoked};
 use crate::statement::Decision;
 use crate::trust::Trust;
 use crate::unix_time::UnixTime;
@@ -252,5 +252,7 @@ impl Gathering<'_> {
 
 /// Whether nothing more is to be waited for.
 fn is_final(failure: &Failure) -> bool {
-    failure.exit == exit::INTERRUPTED || failure.verdict == Verdict::Refused
+    failure.exit == exit::INTERRUPTED
+        || failure.verdict == Verdict::Refused
+        || failure.code == revoked::MEANWHILE
 }

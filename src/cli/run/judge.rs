@@ -8,13 +8,14 @@ use crate::cli::audit::kept;
 use crate::cli::counter::Made;
 use crate::cli::report::{Failure, Verdict, exit};
 use crate::cli::run::view::Standing;
-use crate::cli::{failure, local};
+use crate::cli::{failure, local, revoked};
 use crate::response::Response;
 use crate::statement::Statement;
 use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
 use crate::trust::quorum::{self, CannotHelp, Circumstances};
+use crate::trust::revocation::Revocation;
 use crate::unix_time::UnixTime;
 use crate::verifier::{Answered, Granted, Verifier};
 use crate::verify::{self, Answer, Approval, Counted, Rejection};
@@ -42,6 +43,8 @@ pub(super) struct Judge<'a> {
     verifier: &'a Verifier<'a>,
     store: &'a Sqlite,
     challenge: &'a Challenge,
+    /// What was revoked when trust was read: who is revoked later is not revoked in it.
+    lost: &'a [Revocation],
     ended: bool,
 }
 
@@ -62,14 +65,19 @@ impl Drop for Judge<'_> {
 
 impl<'a> Judge<'a> {
     /// The judge of a request that `verifier` issued.
-    pub(super) fn new(verifier: &'a Verifier<'a>, store: &'a Sqlite, challenge: &'a Challenge) -> Self {
-        Self { verifier, store, challenge, ended: false }
+    pub(super) fn new(
+        verifier: &'a Verifier<'a>,
+        store: &'a Sqlite,
+        challenge: &'a Challenge,
+        lost: &'a [Revocation],
+    ) -> Self {
+        Self { verifier, store, challenge, lost, ended: false }
     }
 
     /// Judges one answer, which people know by `name`, and decides. A counter comes with the key that it is of.
     ///
     /// # Errors
-    /// If the verifier could not, or the request had ended.
+    /// If the verifier could not, the request had ended, or a token was revoked meanwhile.
     pub(super) fn answer(
         &mut self,
         response: &Response,
@@ -88,6 +96,7 @@ impl<'a> Judge<'a> {
             Ok(presented) => presented,
             Err(rejection) => return Ok(Step::Rejected(failure::rejected(&rejection, name))),
         };
+        revoked::check_unchanged(self.lost)?;
         let counter = made.map(|(made, _)| made.pem.as_str());
         // What was known before it, to say what it changed.
         let before = made.and_then(|(_, key)| self.store.counter(key).ok().flatten());
@@ -127,8 +136,9 @@ impl<'a> Judge<'a> {
     /// way, time, a newer version of trust, another process.
     ///
     /// # Errors
-    /// If it ended, or the verifier cannot tell.
+    /// If it ended, a token was revoked meanwhile, or the verifier cannot tell.
     pub(super) fn look(&mut self) -> Result<Option<Box<Granted>>, Failure> {
+        revoked::check_unchanged(self.lost)?;
         if let Some(granted) = self.verifier.look(&self.challenge.id, UnixTime::now())? {
             self.ended = true;
             return Ok(Some(Box::new(granted)));
