@@ -392,6 +392,33 @@ fn what_git_was_told_to_overlook_is_not_overlooked() {
     assert!(!world.home.join("trapped").exists());
 }
 
+/// A tree of which a part is missing, to be fetched by a program of its own choice.
+#[test]
+fn what_is_missing_is_not_fetched() {
+    let world = World::new("--touch=now");
+    fs::create_dir(world.home.work().join("below")).unwrap();
+    world.write("below/file", "");
+    tree(&world);
+    let trapped = world.home.join("trapped");
+    for (key, value) in [
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", "."),
+        ("remote.origin.uploadpack", &format!("touch {}; git-upload-pack", trapped.display())),
+    ] {
+        git(&world, &["config", key, value]);
+    }
+    let missing = git(&world, &["rev-parse", "HEAD:below"]);
+    let (folder, name) = missing.trim().split_at(2);
+    fs::remove_file(world.home.work().join(".git/objects").join(folder).join(name)).unwrap();
+    let ran = ran(&world, &[], &["./deploy.sh"]).succeeded();
+    assert!(!trapped.exists() && stated(&ran, "commit").is_none(), "{ran:#?}");
+    // It is a trap.
+    run(world.command("git").args(["ls-tree", "-r", "HEAD"]));
+    assert!(trapped.exists());
+}
+
 #[test]
 fn another_tree_cannot_be_shown_by_the_environment() {
     let world = World::new("--touch=now");

@@ -180,6 +180,9 @@ fn command(arguments: &[&str]) -> Command {
     command.args(["--no-replace-objects", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
     command
         .args(arguments)
+        // What is missing in the tree stays missing: to fetch it, its configuration names programs.
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_ALLOW_PROTOCOL", "none")
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .stderr(Stdio::null());
