@@ -18,16 +18,21 @@ use std::fs;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use touchgate::audit::entry::Outcome;
 use touchgate::audit::{Entry, LogSigner, Witnesses};
+use touchgate::challenge::{Challenge, Terms};
 use touchgate::digest::Sha256Digest;
 use touchgate::grant::{Grant, GrantSigner, SealedGrant, write_private};
 use touchgate::request::Request;
+use touchgate::response::Response;
+use touchgate::statement::Decision;
 use touchgate::store::sqlite::Sqlite;
-use touchgate::store::{Op, Store as _};
+use touchgate::store::{AnswerRecord, Op, Store as _};
+use touchgate::text::Text;
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
 use world::{AUDIENCE, World, request};
@@ -75,13 +80,21 @@ impl Home {
     /// Asks, decides and records, as the ceremony does.
     fn grant(&self, request: Request) -> Grant {
         let challenge = self.world.challenge(request);
-        let sealed =
-            SealedGrant::new(self.world.met(&challenge), Sha256Digest::of(b"evidence"), self.world.now);
+        let met = self.world.met(&challenge);
+        let answer = Box::new(AnswerRecord {
+            person: "bob".to_owned(),
+            decision: Decision::Approve.word(),
+            response: met.approvals()[0].answer().response().clone(),
+            counter: None,
+            at: self.world.now,
+        });
+        let sealed = SealedGrant::new(met, Sha256Digest::of(b"evidence"), self.world.now);
         let (id, at, text) = (challenge.id, challenge.issued, challenge.to_text());
         let change = [
             Op::Open(Box::new(challenge)),
             Op::Log(Entry::Asked { at, challenge: text }),
-            Op::Close { request: id, revision: 0, outcome: Outcome::Approved },
+            Op::Step { request: id, revision: 0, answer },
+            Op::Close { request: id, revision: 1, outcome: Outcome::Approved },
             Op::Grant(sealed.record()),
             Op::Log(sealed.entry()),
         ];
@@ -94,6 +107,44 @@ impl Home {
         let positions = store.commit(&change).unwrap();
         let receipt = store.receipt(positions[1], &Witnesses::default()).unwrap();
         sealed.open(&receipt, &self.world.es).unwrap()
+    }
+
+    /// Puts another policy, under the next number, into force here.
+    fn install(&self, change: impl FnOnce(String) -> String) {
+        let mut files = self.world.files.clone();
+        let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+        let policy = change(policy.replace("version     = 7", "version     = 8"));
+        files.insert("policy.toml".into(), policy.clone().into_bytes());
+        let next = Trust::from_files(&files).unwrap().version;
+        let config = self.path().join(".config/touchgate");
+        fs::write(config.join("trust/policy.toml"), policy).unwrap();
+        fs::write(config.join("pin"), format!("{next}\n")).unwrap();
+    }
+
+    /// Keeps that bob's token is lost, as `trust revoke` does.
+    fn revoke_bob(&self) {
+        let request = Request {
+            parameters: [
+                ("keys", people::signer("bob").public().fingerprint().to_hex().as_str()),
+                ("person", "bob"),
+                ("tokens", "1"),
+            ]
+            .map(|(name, value)| (name.parse().unwrap(), Text::new(value).unwrap()))
+            .into(),
+            ..request("touchgate.trust.revoke", "trust")
+        };
+        let terms = Terms {
+            audience: self.world.trust.audience.clone(),
+            trust: self.world.trust.version,
+            answer_within: Duration::from_secs(900),
+        };
+        let challenge = Challenge::issue(request, terms, self.world.now, [1; 42]).unwrap();
+        let statement = challenge.decided(Decision::Approve).to_text().into_bytes();
+        // Judged when it was signed, not when it is read.
+        let answer = Response { statement, signature: b"signature".to_vec() };
+        let directory = self.state().join("revoked");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("1.approval"), answer.to_file()).unwrap();
     }
 
     /// For the bearer, three uses.
@@ -239,18 +290,13 @@ fn whoever_has_the_key_alone_cannot_make_more_of_it() {
 fn a_new_version_of_trust_ends_what_it_would_not_give() {
     let home = Home::new();
     let file = home.file("token", home.unbound().token());
-    let mut files = home.world.files.clone();
-    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
-    let policy = policy.replace("version     = 7", "version     = 8");
-    let policy = policy.replace(
-        "resource = \"payroll/**\"\nneed     = [{ from = \"release\" }]",
-        "resource = \"payroll/**\"\nneed     = [{ from = \"admins\", count = 2 }]",
-    );
-    files.insert("policy.toml".into(), policy.clone().into_bytes());
-    let next = Trust::from_files(&files).unwrap().version;
+    home.install(|policy| {
+        policy.replace(
+            "resource = \"payroll/**\"\nneed     = [{ from = \"release\" }]",
+            "resource = \"payroll/**\"\nneed     = [{ from = \"admins\", count = 2 }]",
+        )
+    });
     let config = home.path().join(".config/touchgate");
-    fs::write(config.join("trust/policy.toml"), policy).unwrap();
-    fs::write(config.join("pin"), format!("{next}\n")).unwrap();
     assert_eq!(home.check(&["deploy", "payroll"], &file), says(3, "grant-revoked"));
     let lines = home.store().lines(0, 100).unwrap();
     assert!(lines.iter().any(|line| line.contains("\"type\":\"revoked\"")), "{lines:?}");
@@ -258,6 +304,21 @@ fn a_new_version_of_trust_ends_what_it_would_not_give() {
     fs::write(config.join("trust/policy.toml"), &home.world.files["policy.toml"]).unwrap();
     fs::write(config.join("pin"), format!("{}\n", home.world.trust.version)).unwrap();
     assert_eq!(home.check(&["deploy", "payroll"], &file).0, 1);
+}
+
+/// What a lost token signed is not given again under the next version.
+#[test]
+fn a_new_version_of_trust_ends_what_a_lost_token_gave() {
+    for lost in [false, true] {
+        let home = Home::new();
+        let file = home.file("token", home.unbound().token());
+        if lost {
+            home.revoke_bob();
+        }
+        home.install(|policy| policy);
+        let expected = if lost { says(3, "grant-revoked") } else { says(0, "2 left") };
+        assert_eq!(home.check(&["deploy", "payroll"], &file), expected);
+    }
 }
 
 /// Signs claims with the verifier's own key, past everything that makes grants.
@@ -333,7 +394,7 @@ fn a_process_that_was_cut_loose_is_outside() {
     command.env("RUNS", home.state().join("runs")).env("ID", grant.id().to_string());
     assert!(command.status().unwrap().success());
     while !result.exists() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     let object: Value = serde_json::from_slice(&fs::read(&result).unwrap()).unwrap();
     assert_eq!(object["code"], "grant-spent");

@@ -383,6 +383,15 @@ fn a_lost_token_is_revoked_at_once() {
     // It cannot answer in kind, and is not revoked twice.
     assert_eq!(code(&revoke(SERIAL, "bob").exits(3)), "token-revoked");
     assert_eq!(code(&revoke(BOB, "alice").exits(1)), "no-such-token");
+    // Nor does it count for an update, where the version before lies beside the one that is worked on.
+    let config = team.0.home.config();
+    run(team.0.command("cp").arg("-r").arg(config.join("trust")).arg(config.join("trust-1"))).succeeded();
+    let policy = config.join("trust/policy.toml");
+    fs::write(&policy, format!("{}\n# changed\n", fs::read_to_string(&policy).unwrap())).unwrap();
+    let signed = team.sign(SERIAL, &["--json", policy.parent().unwrap().to_str().unwrap()]);
+    assert_eq!(code(&signed.exits(1)), "update-not-met");
+    fs::remove_dir_all(config.join("trust")).unwrap();
+    fs::rename(config.join("trust-1"), config.join("trust")).unwrap();
     // What cannot be read is not nothing.
     let kept = fs::read_dir(team.0.home.join(".local/state/touchgate/revoked")).unwrap();
     let kept = kept.map(|entry| entry.unwrap().path()).next().unwrap();

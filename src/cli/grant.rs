@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::challenge::RequestId;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
-use crate::cli::{Common, ask, local, read_input, verifier, within};
+use crate::cli::{Common, ask, local, read_input, revoked, verifier, within};
 use crate::digest::Sha256Digest;
 use crate::grant::{self, Claims, Genuine, GrantRejection, MAX_TOKEN, Uses, UsesDirectory};
 use crate::request::{Action, Parameters, Resource};
@@ -188,8 +188,9 @@ fn store(chosen: &Chosen) -> Result<Option<Sqlite>, Failure> {
     let Some(store) = local::store(&chosen.trust)? else { return Ok(None) };
     let known = store.trust().map_err(|error| local::store_failed(&error))?;
     if known != Some(chosen.trust.version) {
-        let trust = Trust::from_files(&chosen.files)
+        let mut trust = Trust::from_files(&chosen.files)
             .map_err(|error| Failure::failed("bad-trust", error.to_string()))?;
+        trust.lose(&revoked::all()?);
         verifier::start(&store, trust, chosen.files.clone())?;
     }
     Ok(Some(store))

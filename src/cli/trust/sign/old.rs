@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::pinned::{self, Pin};
-use crate::cli::place;
 use crate::cli::report::Failure;
+use crate::cli::{place, revoked};
 use crate::trust::chain::Versions;
 use crate::trust::versions::digest;
 use crate::trust::{self, Files, Trust};
@@ -56,7 +56,9 @@ fn installed(pin: &Pin) -> Result<(Trust, Files), Failure> {
     for directory in places.iter().flat_map(|place| [place.join("trust"), place.join(&kept)]) {
         let Ok(files) = trust::read_directory(&directory) else { continue };
         if digest(&files) == pin.version.digest {
-            let trust = Trust::from_files(&files).map_err(|error| place::bad_trust(&error, &directory))?;
+            let mut trust =
+                Trust::from_files(&files).map_err(|error| place::bad_trust(&error, &directory))?;
+            trust.lose(&revoked::all()?);
             return Ok((trust, files));
         }
     }
