@@ -176,6 +176,20 @@ fn what_was_approved_and_not_started_is_revoked() {
     assert!(!world.exists("ran"));
 }
 
+/// Only the kernel knows that it cannot: its interpreter is not there.
+#[test]
+fn what_cannot_be_started_after_all_is_revoked() {
+    let world = World::new("--touch=now");
+    let program = world.home.work().join("program");
+    fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let failed = ran(&world, &[], &["./program"]).exits(121);
+    let (_, grant) = record(&world, &request(&failed.err));
+    let grant = grant.unwrap();
+    assert!(grant.used == 1 && grant.revoked.is_some(), "{grant:?}");
+    assert!(!failed.err.contains("not revoked"), "{failed:#?}");
+}
+
 #[test]
 fn what_was_interrupted_is_taken_back_and_what_was_killed_grants_nothing() {
     let world = World::new("--touch=ask");

@@ -193,6 +193,31 @@ fn a_verdict_that_cannot_be_delivered_stops_the_command() {
     assert!(!world.exists("ran"));
 }
 
+/// Neither is waited for: a pipe that nobody reads any more, and at the end one that is full.
+#[test]
+fn a_verdict_that_nobody_takes_holds_nothing_up() {
+    let world = World::new("--touch=now");
+    let shell = |script: &str| {
+        let mut shell = world.command("bash");
+        shell.args(["-c", script, "sh", support::PROGRAM]).args(RUN);
+        shell.args(["--json", "--status-fd", "4", "--", "touch", "ran"]);
+        shell
+    };
+    run(Command::new("mkfifo").arg(world.home.work().join("fifo"))).succeeded();
+    let unread = run_with(&mut shell("exec 5<>fifo 4>fifo 5>&-; exec \"$@\""), PIN).exits(121);
+    assert_eq!(unread.json()["code"], "status-fd", "{unread:#?}");
+    assert!(!unread.err.contains("approved: "), "{unread:#?}");
+
+    // Opened to read and write it is its own reader. Full, it is waited for until somebody interrupts.
+    let full = "exec 4<>fifo; dd if=/dev/zero of=/dev/fd/4 oflag=nonblock bs=4096 2>/dev/null; exec \"$@\"";
+    let running = Running::start(&mut shell(full), Some(PIN));
+    running.wait_for_stderr("approved: ");
+    signal("INT", running.id());
+    let ended = running.finish().exits(130);
+    assert_eq!(ended.json()["code"], "cancelled", "{ended:#?}");
+    assert!(!world.exists("ran"));
+}
+
 #[test]
 fn wrong_command_lines_are_told_apart_from_the_commands() {
     let world = World::new("--touch=now");

@@ -8,8 +8,10 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 
+use crate::cli::prompt::TICK;
 use crate::cli::report::Failure;
 use crate::trust::TrustError;
 
@@ -173,16 +175,37 @@ pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
 /// Opens the pipe that was inherited at descriptor `number`, to read or to write.
 ///
 /// Only pipes: of a file, the command that is started later would inherit the other end of what is
-/// read or written here. Reading does not wait.
+/// read or written here. Nothing of it waits, [`write_pipe`] apart.
 ///
 /// # Errors
-/// If there is no such descriptor, it may not be opened, or it is no pipe.
+/// If there is no such descriptor, it may not be opened, it is no pipe, or nobody has it open to read.
 pub(super) fn inherited_pipe(number: u32, write: bool) -> io::Result<fs::File> {
-    let no_wait = if write { OFlags::empty() } else { OFlags::NONBLOCK };
-    let flags = i32::try_from(no_wait.bits()).unwrap_or_default();
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let path = format!("/proc/self/fd/{number}");
     if !fs::metadata(&path)?.file_type().is_fifo() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a pipe"));
     }
     fs::OpenOptions::new().read(!write).write(write).custom_flags(flags).open(path)
+}
+
+/// Writes to the pipe that was inherited at descriptor `number`. While it is full it waits, until `enough` says not to.
+///
+/// # Errors
+/// As [`inherited_pipe`]; whatever the system gives; `TimedOut` if it was enough.
+pub(super) fn write_pipe(number: u32, mut bytes: &[u8], enough: impl Fn() -> bool) -> io::Result<()> {
+    let mut pipe = inherited_pipe(number, true)?;
+    while !bytes.is_empty() {
+        match pipe.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Err(_) if enough() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => match poll(&mut [PollFd::new(&pipe, PollFlags::OUT)], Some(&TICK)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    Ok(())
 }

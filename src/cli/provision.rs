@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::fs::OFlags;
 use sequoia_openpgp::Fingerprint;
 use sequoia_openpgp::crypto::Password;
 use serde_json::{Value, json};
@@ -410,6 +411,8 @@ impl<'a> Place<'a> {
     pub(super) fn find(show_fd: Option<u32>, desk: &'a Desk) -> Result<Self, Failure> {
         match (show_fd, &desk.terminal) {
             (Some(number), _) => place::inherited_pipe(number, true)
+                // A full one is waited for.
+                .and_then(|pipe| Ok(rustix::fs::fcntl_setfl(&pipe, OFlags::empty()).map(|()| pipe)?))
                 .map(Self::Pipe)
                 .map_err(|error| Failure::usage(format!("descriptor {number}: {error}"))),
             (None, Some(terminal)) => Ok(Self::Terminal(terminal)),

@@ -6,17 +6,14 @@ mod judge;
 mod view;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::card::CardError;
 use crate::challenge::Challenge;
 use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
@@ -25,7 +22,7 @@ use crate::cli::exchange::Exchange;
 use crate::cli::grant::GRANT_FILE;
 use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
-use crate::cli::sealed::{Sealed, SealedFiles, is_variable};
+use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
@@ -37,6 +34,7 @@ use crate::unix_time::UnixTime;
 use crate::verifier::Granted;
 use crate::verify::Counted;
 use gather::Gathering;
+use handover::Held;
 use judge::Judge;
 
 const EXAMPLE: &str = "\
@@ -46,6 +44,9 @@ Example:
   touchgate run deploy payments/prod --exchange /mnt/share -- ./deploy.sh    approvers elsewhere
 
 The command gets the terminal, the signals and the exit code, as if it had been started by itself.";
+
+/// How long a full pipe is waited for to say why nothing ran.
+const READING: Duration = Duration::from_secs(5);
 
 // Arguments of `run`.
 #[derive(Args, Debug)]
@@ -90,14 +91,15 @@ pub(super) fn main(common: &Common, arguments: &Arguments) -> ExitCode {
             Err(_) => ExitCode::from(exit::RUN_OFFSET + exit::FAILED),
         },
         // The verdict was written before the start: one object, whatever becomes of the command.
-        Ok(Passed::Approved(ready)) => stopped(common, &start(&ready)),
+        Ok(Passed::Approved(ready, held)) => stopped(common, &held.take_back(common, start(&ready, &held))),
         Err(failure) => failed(common, arguments, &failure),
     }
 }
 
 fn failed(common: &Common, arguments: &Arguments, failure: &Failure) -> ExitCode {
     // The descriptor is a copy of what the exit code says; if it is gone, that must do.
-    let _ = status(arguments, &failure.json());
+    let begun = Instant::now();
+    let _ = status(arguments, &failure.json(), || begun.elapsed() >= READING);
     stopped(common, failure)
 }
 
@@ -110,7 +112,7 @@ fn stopped(common: &Common, failure: &Failure) -> ExitCode {
 }
 
 enum Passed {
-    Approved(Ready),
+    Approved(Box<Ready>, Held),
     Explained(Report),
 }
 
@@ -120,8 +122,6 @@ struct Ready {
     /// The command line with the paths of the copies in it.
     command: Vec<OsString>,
     files: SealedFiles,
-    /// Once there is one.
-    grant: Option<Sealed>,
 }
 
 impl Ready {
@@ -133,7 +133,7 @@ impl Ready {
         }
         let command = files.fill_in(&arguments.command);
         let Some(word) = command.first() else { return Err(Failure::usage("no command")) };
-        Ok(Self { program: Program::find(word)?, command, files, grant: None })
+        Ok(Self { program: Program::find(word)?, command, files })
     }
 }
 
@@ -146,7 +146,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let files = arguments.asked.files()?;
     let checkout = commit::checked_out(&arguments.command);
     let request = arguments.asked.request(known(arguments, &checkout)?, &files)?;
-    let mut ready = Ready::new(arguments, files, &request.parameters)?;
+    let ready = Ready::new(arguments, files, &request.parameters)?;
     if let Checkout::Unstated(why) = &checkout {
         say(&format!("note: no commit is stated: {why}\n"));
     }
@@ -182,7 +182,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         told: 0,
     };
     let (granted, counted) = gathering.decision(here)?;
-    let mut outcome = || -> Result<(), Failure> {
+    let outcome = || -> Result<Held, Failure> {
         if commit::checked_out(&arguments.command) != checkout {
             return Err(Failure::failed(
                 "tree-changed",
@@ -192,11 +192,10 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         }
         ready.program.check()?;
         let evidence = handover::write_evidence(&evidence, &challenge, &granted.evidence)?;
-        ready.grant = Some(handover::seal(&granted.grant).map_err(|error| not_handed_over(&ready, &error))?);
-        // Last of all: whoever interrupted meanwhile does not want the command.
-        if desk.cancel.load(Ordering::SeqCst) {
-            return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
-        }
+        let held = Held::new(&granted.grant, &challenge, &desk.cancel);
+        let held = held.map_err(|error| not_handed_over(&ready, &error))?;
+        // Whoever interrupted meanwhile does not want the command, nor its use counted.
+        held.check()?;
         // Who approved with a token that is lost by now has not approved.
         revoked::check_unchanged(&chosen.lost)?;
         // The command's own use is counted before it starts, or it does not start.
@@ -207,16 +206,24 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         }
         let ceremony = verifier.ceremony(&challenge.id)?.0;
         let by = ceremony.approvals().iter().map(|approval| approval.answer().person()).collect();
-        status(arguments, &verdict(&challenge, by, &granted, counted.as_ref(), &evidence).json())
-            .map_err(|error| no_status(&error))
+        let verdict = verdict(&challenge, by, &granted, counted.as_ref(), &evidence).json();
+        // The store may have been waited for.
+        held.check()?;
+        status(arguments, &verdict, || held.check().is_err()).map_err(|error| {
+            // Why it was not waited for any longer, if it was not.
+            held.check().err().unwrap_or_else(|| no_status(&error))
+        })?;
+        Ok(held)
     };
-    if let Err(failure) = outcome() {
-        // Nobody has it, and nobody shall.
-        let by = challenge.request.requester.as_str();
-        let _ = verifier.revoke_grant(&challenge.id, by, Some(failure.code), UnixTime::now());
-        return Err(failure);
+    match outcome() {
+        Ok(held) => Ok(Passed::Approved(Box::new(ready), held)),
+        Err(failure) => {
+            // Nobody has it, and nobody shall.
+            let by = challenge.request.requester.as_str();
+            let _ = verifier.revoke_grant(&challenge.id, by, Some(failure.code), UnixTime::now());
+            Err(failure)
+        }
     }
-    Ok(Passed::Approved(ready))
 }
 
 /// What `--status-fd` is told before the command starts.
@@ -346,10 +353,14 @@ fn not_handed_over(ready: &Ready, error: &std::io::Error) -> Failure {
 
 /// Replaces this process by the command: terminal, signals and exit code are then its own. Returns
 /// only if that failed.
-fn start(ready: &Ready) -> Failure {
-    let Some(grant) = &ready.grant else { return Failure::failed("not-started", "there is no grant") };
+fn start(ready: &Ready, held: &Held) -> Failure {
+    let grant = &held.sealed;
     if let Err(error) = ready.files.hand_over().and_then(|()| grant.hand_over()) {
         return not_handed_over(ready, &error);
+    }
+    // Last of all.
+    if let Err(failure) = held.check() {
+        return failure;
     }
     let error = ready.program.start(&ready.command, |command| {
         // None of whoever started us passes for a copy.
@@ -363,9 +374,9 @@ fn start(ready: &Ready) -> Failure {
         .hint("it was approved but could not be started; check its path and its x permission")
 }
 
-fn status(arguments: &Arguments, object: &Value) -> std::io::Result<()> {
+fn status(arguments: &Arguments, object: &Value, enough: impl Fn() -> bool) -> std::io::Result<()> {
     match arguments.status_fd {
-        Some(number) => place::inherited_pipe(number, true)?.write_all(format!("{object}\n").as_bytes()),
+        Some(number) => place::write_pipe(number, format!("{object}\n").as_bytes(), enough),
         None => Ok(()),
     }
 }

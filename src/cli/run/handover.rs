@@ -7,15 +7,20 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::challenge::Challenge;
-use crate::cli::grant;
+use crate::card::CardError;
+use crate::challenge::{Challenge, RequestId};
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::Failure;
 use crate::cli::sealed::Sealed;
+use crate::cli::{Common, grant, local};
 use crate::evidence::Evidence;
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantRejection, revoke};
 use crate::request::Request;
+use crate::unix_time::UnixTime;
 
 /// Where evidence goes: the directory that was named, or this machine's own.
 ///
@@ -64,7 +69,7 @@ pub(super) fn write_evidence(
 ///
 /// # Errors
 /// Whatever the system gives.
-pub(super) fn seal(grant: &Grant) -> io::Result<Sealed> {
+fn seal(grant: &Grant) -> io::Result<Sealed> {
     Sealed::text(format!("{}\n", grant.token()).as_bytes())
 }
 
@@ -84,5 +89,64 @@ pub(super) fn check_not_nested(chosen: &Chosen, request: &Request) -> Result<(),
         .hint(format!(
             "ask only where it was not: `touchgate grant check {action} {resource} || exec touchgate run …`"
         ))),
+    }
+}
+
+/// A grant on its way to the command.
+pub(super) struct Held {
+    /// As the command gets it.
+    pub(super) sealed: Sealed,
+    request: RequestId,
+    by: String,
+    expires: UnixTime,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Held {
+    /// Of the grant of this request. `cancel` is raised by whoever does not want the command any more.
+    ///
+    /// # Errors
+    /// If there is no memory to hand it over in.
+    pub(super) fn new(grant: &Grant, challenge: &Challenge, cancel: &Arc<AtomicBool>) -> io::Result<Self> {
+        Ok(Self {
+            sealed: seal(grant)?,
+            request: challenge.id,
+            by: challenge.request.requester.to_string(),
+            expires: grant.claims().exp,
+            cancel: Arc::clone(cancel),
+        })
+    }
+
+    /// Looks whether the command may still start.
+    ///
+    /// # Errors
+    /// If somebody interrupted, or the grant is over.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if self.cancel.load(Ordering::SeqCst) {
+            return Err(CardError::Cancelled { waited: Duration::ZERO }.into());
+        }
+        let (now, exp) = (UnixTime::now(), self.expires);
+        if now >= exp {
+            return Err(GrantRejection::Expired { now, exp }.into());
+        }
+        Ok(())
+    }
+
+    /// Revokes it, since the command did not start because of `failure`, once the store was let go of; a revocation
+    /// that could not be written is said with it.
+    pub(super) fn take_back(&self, common: &Common, failure: Failure) -> Failure {
+        let taken_back = || -> Result<(), Failure> {
+            let trust = place::trust(common.trust.as_deref(), common.unpinned)?.trust;
+            let store = local::store(&trust)?.ok_or(GrantRejection::Unknown)?;
+            match revoke(&store, self.request, &self.by, Some(failure.code), UnixTime::now()) {
+                // It is over as well.
+                Ok(_) | Err(GrantRejection::Expired { .. } | GrantRejection::Revoked) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        match taken_back() {
+            Ok(()) => failure,
+            Err(error) => failure.fact("not revoked", error.message),
+        }
     }
 }
