@@ -141,6 +141,22 @@ fn standard_streams_are_the_commands() {
     assert!(ran.err.ends_with("to stderr\n"), "{ran:#?}");
 }
 
+/// Another secret may follow, as in the files of a password manager.
+#[test]
+fn what_follows_the_pin_is_nobodys() {
+    let world = World::new("--touch=now");
+    let rest = "user: alice\nrecovery: 99887766\n".repeat(2000);
+    let ran = run_with(&mut gated(&world, &[], &["cat"]), &format!("{PIN}\n{rest}")).succeeded();
+    assert_eq!(ran.out, "");
+    // Whoever writes on and on is not waited for.
+    let mut shell = world.command("sh");
+    let endless = format!("yes {PIN} | {{ exec 3<&0 </dev/null; exec \"$@\"; }}");
+    shell.args(["-c", &endless, "sh", support::PROGRAM, "run", "deploy", "payments/prod", "--no-input"]);
+    shell.args(["--json", "--pin-fd", "3", "--", "touch", "ran"]);
+    assert_eq!(run(&mut shell).exits(122).json()["code"], "no-pin");
+    assert!(!world.exists("ran"));
+}
+
 #[test]
 fn the_command_gets_its_arguments_environment_and_place_as_they_were_given() {
     let world = World::new("--touch=now");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,11 @@ use crate::cli::prompt::{TICK, Terminal, Typed};
 
 /// How long pinentry may take to give the terminal back.
 const LEAVING: Duration = Duration::from_secs(1);
+
+/// How long the end of a pipe is waited for once the PIN was read.
+const ENDING: Duration = Duration::from_secs(1);
+/// As much as the system lets a pipe hold, unless somebody raised that.
+const MAX_REST: usize = 1024 * 1024;
 
 /// What one line to pinentry can hold beside its command: an Assuan line has 1000 bytes, and the crate does
 /// not part longer ones.
@@ -234,6 +239,42 @@ pub(super) fn line_from_descriptor(
         }
         Err(CardError::NoPin { why: format!("the line is longer than {MOST} bytes") })
     })
+}
+
+/// Reads what follows in the pipe at descriptor `number` and forgets it: the programs that are started later inherit
+/// the pipe. The end is waited for, but not for long; as standard input it is replaced.
+///
+/// # Errors
+/// [`CardError::NoPin`], [`CardError::Cancelled`].
+pub(super) fn discard_rest(number: u32, cancel: &AtomicBool) -> Result<(), CardError> {
+    let no_pin = |error: io::Error| CardError::NoPin { why: format!("descriptor {number}: {error}") };
+    let mut pipe = place::inherited_pipe(number, false).map_err(no_pin)?;
+    let mut bytes = Zeroizing::new([0u8; 4096]);
+    let (begun, mut discarded) = (Instant::now(), 0);
+    while discarded < MAX_REST {
+        match pipe.read(bytes.as_mut_slice()) {
+            Ok(0) => break,
+            Ok(read) => discarded += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(no_pin(error)),
+            Err(_) if cancel.load(Ordering::SeqCst) => {
+                return Err(CardError::Cancelled { waited: Duration::ZERO });
+            }
+            Err(_) if begun.elapsed() >= ENDING => break,
+            Err(_) => match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&TICK)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(no_pin(error.into())),
+            },
+        }
+    }
+    if discarded >= MAX_REST {
+        return Err(no_pin(io::Error::other("too much follows the PIN")));
+    }
+    if number == 0 {
+        let nothing = File::open("/dev/null").map_err(no_pin)?;
+        rustix::stdio::dup2_stdin(nothing).map_err(|error| no_pin(error.into()))?;
+    }
+    Ok(())
 }
 
 fn through_pipe<T>(

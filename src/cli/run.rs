@@ -24,7 +24,7 @@ use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, place, revoked, verifier, within};
+use crate::cli::{Common, ask, pin, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
@@ -141,6 +141,9 @@ impl Ready {
 fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     // First of all: a PIN that lies in a pipe must not be inherited by the programs that are asked below.
     let mut desk = Desk::new(common, arguments.pin_fd)?;
+    if let Some(number) = arguments.pin_fd {
+        pin::discard_rest(number, &desk.cancel)?;
+    }
     let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
     check_status(arguments)?;
     let files = arguments.asked.files()?;
