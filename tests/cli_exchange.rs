@@ -319,3 +319,33 @@ fn a_revocation_meanwhile_ends_it() {
     assert_eq!(ended.json()["code"], "token-revoked-meanwhile", "{ended:#?}");
     assert!(!world.exists("ran"));
 }
+
+/// Others write into the directory: a link there leads wherever they like, and a pipe holds up whoever opens it.
+#[test]
+fn a_request_that_is_no_file_is_not_read() {
+    let world = team("--touch=now", "15m");
+    let running = Running::start(&mut asked(&world, &[]), None);
+    let code = code(&world);
+    let at = |name: &str| share(&world).join(name);
+    std::os::unix::fs::symlink(at(&format!("{code}.request")), at("LINK.request")).unwrap();
+    run(Command::new("mkfifo").arg(at("PIPE.request"))).succeeded();
+    for name in ["LINK", "PIPE"] {
+        let failed = as_holder(&world, SERIAL, &["approve", "--exchange", "share", name, "--json"]).exits(1);
+        assert_eq!(failed.json()["code"], "unreadable", "{failed:#?}");
+    }
+    signal("TERM", running.id());
+    running.finish().exits(130);
+}
+
+#[test]
+fn what_goes_wrong_with_the_first_token_does_not_end_it() {
+    let world = team("--touch=now", "15m");
+    let options = ["--pin-fd", "0", "--card", SERIAL];
+    let running = Running::start(&mut asked(&world, &options), Some("654321"));
+    let code = code(&world);
+    running.wait_for_stderr("wrong PIN");
+    for serial in [SERIAL, BOBS] {
+        as_holder(&world, serial, &["approve", "--exchange", "share", &code]).succeeded();
+    }
+    assert_eq!(running.finish().succeeded().out, "it ran\n");
+}

@@ -12,7 +12,7 @@ use crate::card::{KeptPin, Token, TokenInfo};
 use crate::challenge::{Audience, Challenge};
 use crate::cli::authorities::Authorities;
 use crate::cli::counter::{self, Planned};
-use crate::cli::exchange::Exchange;
+use crate::cli::exchange::{self, Exchange};
 use crate::cli::place::Chosen;
 use crate::cli::report::{Failure, Outcome, Report, Verdict};
 use crate::cli::work::{self, Desk};
@@ -330,7 +330,13 @@ fn read_request(common: &Common, signing: &Signing) -> Result<(Source, Challenge
             Some(by_code).filter(|path| path.exists()).ok_or_else(missing)?
         }
     };
-    let bytes = read_input(&path, MAX_STATEMENT)?;
+    let bytes = match &exchange {
+        // Others write there.
+        Some(_) if path.as_os_str() != "-" => {
+            exchange::read(&path, MAX_STATEMENT).map_err(|error| place::unreadable(&path, &error))?.1
+        }
+        _ => read_input(&path, MAX_STATEMENT)?,
+    };
     let challenge = Challenge::parse(&bytes).map_err(|error| {
         Failure::failed(error.code(), format!("{}: not a request: {error}", path.display()))
             .hint("it was changed on its way, or is not a request; ask for it again")

@@ -141,7 +141,7 @@ struct Known {
 }
 
 /// By what a change of a file shows.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+pub(super) type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -233,7 +233,10 @@ fn stamp(found: &fs::Metadata) -> Stamp {
 }
 
 /// Reads a regular file of at most `most` bytes. No link is followed and nothing is waited for.
-fn read(path: &Path, most: usize) -> io::Result<(Stamp, Vec<u8>)> {
+///
+/// # Errors
+/// Whatever the system gives; if it is something else, or longer.
+pub(super) fn read(path: &Path, most: usize) -> io::Result<(Stamp, Vec<u8>)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let found = file.metadata()?;

@@ -161,6 +161,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
     check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
     check_people(&chosen.trust, rule, &request)?;
+    let others = exchange.is_some() || slots(rule) > 1;
     let authorities =
         arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
     let authorities = authorities.transpose()?;
@@ -179,6 +180,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         trust: verifier.trust(),
         challenge: &challenge,
         judge,
+        others,
         published,
         authorities,
         apart: digested(arguments, &challenge),

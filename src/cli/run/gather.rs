@@ -38,6 +38,8 @@ pub(super) struct Gathering<'a> {
     pub(super) trust: &'a Trust,
     pub(super) challenge: &'a Challenge,
     pub(super) judge: Judge<'a>,
+    /// Whether somebody else than the first person here could answer.
+    pub(super) others: bool,
     /// The request in a directory, if others are asked by files.
     pub(super) published: Option<Published>,
     /// Whose word on counters is believed, if counters are wanted.
@@ -58,7 +60,7 @@ impl Gathering<'_> {
         if let Some(published) = &self.published {
             say(&format!("asked: {}\n", published.path().display()));
         }
-        if here && let Some(met) = self.here()? {
+        if here && let Some(met) = self.ask_here(self.others)? {
             return Ok(met);
         }
         loop {
@@ -76,12 +78,8 @@ impl Gathering<'_> {
             }
             if typed {
                 self.desk.ask_here_from_now_on();
-                match self.here() {
-                    Ok(Some(met)) => return Ok(met),
-                    Ok(None) => {}
-                    Err(failure) if is_final(&failure) => return Err(failure),
-                    // Somebody else, or the same person at the next attempt.
-                    Err(failure) => say(&failure.text()),
+                if let Some(met) = self.ask_here(true)? {
+                    return Ok(met);
                 }
             }
         }
@@ -163,6 +161,18 @@ impl Gathering<'_> {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Asks somebody at this machine. What goes wrong with their token is only said where it `goes_on`: with somebody
+    /// else, or with them at the next attempt.
+    fn ask_here(&mut self, goes_on: bool) -> Result<Option<Decided>, Failure> {
+        match self.here() {
+            Err(failure) if goes_on && !is_final(&failure) => {
+                say(&failure.text());
+                Ok(None)
+            }
+            asked => asked,
+        }
     }
 
     /// Asks somebody at this machine.
