@@ -7,8 +7,10 @@
 //! └── tile/entries/000.p/17     entries
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+mod folder;
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,7 @@ use super::tiles::{
 use super::tree::{Edge, Hashes, TreeError, leaf_hash, root};
 use super::witness::Witnesses;
 use crate::digest::Sha256Digest;
+use folder::Folder;
 
 /// Whatever holds the entries of a log, beside their hashes.
 pub trait Entries {
@@ -118,7 +121,7 @@ pub struct Written {
 }
 
 /// Brings a folder up to a signed checkpoint of a log: what is new since the checkpoint that lies there, tiles first.
-/// Whoever reads meanwhile sees the old state or the new one.
+/// Whoever reads meanwhile sees the old state or the new one. No link below the folder is followed to write.
 ///
 /// # Errors
 /// Any [`ExportError`]; the folder then still stands for its old checkpoint.
@@ -143,19 +146,20 @@ pub fn export(
     if found != to.checkpoint().root {
         return Err(ExportError::Root { signed: to.checkpoint().root, found });
     }
+    let folder = Folder::open(folder)?;
     let mut tiles = 0;
     for tile in Tile::between(before, size) {
         let bytes = match tile.kind {
             Kind::Entries => bundle(log, &tile)?,
             Kind::Hashes(level) => Tile::hashes(level, tile.index, tile.width, log)?,
         };
-        write(&folder.join(tile.to_string()), &bytes)?;
+        folder.write(&tile.to_string(), &bytes)?;
         tiles += 1;
         if tile.is_full() {
-            remove_folder(&folder.join(tile.partial_folder()))?;
+            folder.remove(&tile.partial_folder())?;
         }
     }
-    write(&path, to.note().to_string().as_bytes())?;
+    folder.write("checkpoint", to.note().to_string().as_bytes())?;
     Ok(Written { before, size, tiles })
 }
 
@@ -362,38 +366,6 @@ fn bounded(path: &Path, most: usize) -> Result<Option<Vec<u8>>, ExportError> {
         return Err(ExportError::Tile { path: path.to_owned(), error });
     }
     Ok(Some(bytes))
-}
-
-/// Puts a file into its place, whole and durable, or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    let unusable = |error| ExportError::Unusable { path: path.to_owned(), error };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(unusable)?;
-    let draft = path.with_file_name(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        std::process::id()
-    ));
-    let place = || {
-        let mut file = File::create(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
-    };
-    place().map_err(|error| {
-        let _ = fs::remove_file(&draft);
-        unusable(error)
-    })
-}
-
-fn remove_folder(path: &Path) -> Result<(), ExportError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ExportError::Unusable { path: path.to_owned(), error })
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

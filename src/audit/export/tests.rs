@@ -1,5 +1,7 @@
 //! A log that grows, exported at every step, read back and tampered with.
 
+use std::fs;
+
 use super::*;
 use crate::audit::LogSigner;
 use crate::audit::tree::{Tree, consistency, inclusion, verify_consistency, verify_inclusion};
@@ -212,4 +214,44 @@ fn what_is_no_file_is_neither_waited_for_nor_read_to_its_end() {
         }
         fs::write(&path, whole).unwrap();
     }
+}
+
+/// Somebody else who may write there has it write nowhere else, and remove nothing elsewhere.
+#[test]
+fn no_link_is_followed_to_write() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("target");
+    fs::write(&target, "theirs").unwrap();
+    fs::create_dir_all(elsewhere.path().join("0/000.p")).unwrap();
+    fs::write(elsewhere.path().join("0/000.p/3"), "theirs").unwrap();
+    let before = files(elsewhere.path());
+
+    let mut log = Log::new(3);
+    for name in ["tile", "tile/0", "tile/0/000.p"] {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join(name);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+        let written = log.export(folder.path());
+        assert!(matches!(&written, Err(ExportError::Unusable { path, .. }) if *path == link), "{written:?}");
+        assert!(!folder.path().join("checkpoint").exists(), "{name}");
+    }
+    // A file that is a link is replaced, and so is one by the name of a draft.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("tile/0/000.p")).unwrap();
+    let draft = format!(".checkpoint.{}", std::process::id());
+    for name in ["tile/0/000.p/3", draft.as_str()] {
+        std::os::unix::fs::symlink(&target, folder.path().join(name)).unwrap();
+    }
+    log.export(folder.path()).unwrap();
+    assert_eq!(read_all(&log.open(folder.path())).unwrap(), log.lines);
+    // A folder of short tiles that leads elsewhere is not emptied.
+    fs::remove_dir_all(folder.path().join("tile/0/000.p")).unwrap();
+    let link = folder.path().join("tile/0/000.p");
+    std::os::unix::fs::symlink(elsewhere.path().join("0/000.p"), &link).unwrap();
+    log.grow(256);
+    assert!(log.export(folder.path()).is_err());
+
+    assert_eq!(files(elsewhere.path()), before);
+    assert_eq!(fs::read_to_string(target).unwrap(), "theirs");
 }
