@@ -124,7 +124,7 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
         .hint("check the path and who may read it")
 }
 
-/// Writes a file that must not exist yet, whole or not at all, readable by its owner and group as the umask says.
+/// Writes a file that must not exist yet, whole or not at all, and durable, readable by its owner and group as the umask says.
 ///
 /// # Errors
 /// Whatever the system gives; `AlreadyExists` if something stands there.
@@ -147,7 +147,11 @@ fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
-    Ok(())
+    match fs::File::open(directory) {
+        // Whoever may put files there need not be able to look.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
+    }
 }
 
 /// Writes a file whole or not at all, whether one stands there or not, for its owner alone to change.
