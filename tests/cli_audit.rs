@@ -16,6 +16,7 @@ mod people;
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use gate::{Gate, at};
 use serde_json::Value;
@@ -29,12 +30,16 @@ fn run(gate: &Gate, arguments: &[&str]) -> (i32, String, String) {
 }
 
 fn touchgate(gate: &Gate, arguments: &[&str]) -> (i32, String, String) {
+    let output = command(gate, arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn command(gate: &Gate, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchgate"));
     command.env_clear().current_dir(gate.directory.path()).stdin(Stdio::null());
     command.env("HOME", gate.directory.path()).args(arguments);
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    command
 }
 
 fn ok(gate: &Gate, arguments: &[&str]) -> String {
@@ -162,6 +167,29 @@ fn an_older_store_that_was_brought_back_is_refused() {
         assert!(code != 0 && err.contains("an older state was restored"), "{arguments:?}: {code} {err}");
     }
     ok(&restored, &["list"]);
+}
+
+/// Two keep a checkpoint at once: the one that waits does not put back what the other has left behind.
+#[test]
+fn the_kept_checkpoint_never_goes_back() {
+    let mut gate = Gate::new();
+    ok(&gate, &["verify"]);
+    let lock = fs::File::open(gate.state()).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut verify = command(&gate, &["audit", "verify"]).stdout(Stdio::null()).spawn().unwrap();
+    // One that waits stands there with an arrow before it.
+    let waits = format!("-> FLOCK  ADVISORY  WRITE {} ", verify.id());
+    while !fs::read_to_string("/proc/locks").unwrap().contains(&waits) {
+        assert!(verify.try_wait().unwrap().is_none(), "it did not wait for the lock");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    gate.grant();
+    let newest = gate.store.checkpoint().unwrap().note().to_string();
+    let kept = gate.state().join("checkpoint");
+    fs::write(&kept, &newest).unwrap();
+    drop(lock);
+    assert!(verify.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(kept).unwrap(), newest);
 }
 
 #[test]

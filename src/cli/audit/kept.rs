@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+
 use crate::audit::note::MAX_NOTE;
 use crate::audit::review::{Wrong, check_beginning};
 use crate::audit::{LogKey, SignedCheckpoint, Witnesses};
@@ -40,11 +42,18 @@ pub(in crate::cli) fn check(store: &dyn Store, trust: &Trust) -> Result<(), Fail
 /// # Errors
 /// As [`check`]; if it cannot be written.
 pub(in crate::cli) fn keep(store: &dyn Store, trust: &Trust) -> Result<(), Failure> {
+    let path = path()?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let locked = || -> io::Result<fs::File> {
+        let lock = fs::File::open(folder)?;
+        // Whoever saw more in the meantime must not be overwritten with less.
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        Ok(lock)
+    };
+    let _lock = locked().map_err(|error| place::unwritable(&path, &error))?;
     check(store, trust)?;
     let newest = store.checkpoint().map_err(|error| local::store_failed(&error))?;
-    let path = path()?;
     let write = || {
-        let folder = path.parent().unwrap_or(Path::new("."));
         // Readable by its owner alone.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(newest.note().to_string().as_bytes())?;
