@@ -352,6 +352,28 @@ fn a_pin_needs_no_directory_and_no_second_word_only_forward() {
     run(&mut world.touchgate(["trust", "show"])).succeeded();
 }
 
+/// What is not known must not count as nothing: only a version that is typed goes over it.
+#[test]
+fn a_pin_or_a_memory_that_cannot_be_read_is_not_none() {
+    let world = World::new("");
+    let pin =
+        |arguments: &[&str]| run(world.touchgate(["trust", "pin", "--no-input", "--json"]).args(arguments));
+    let file = world.home.config().join("pin");
+    let pinned = fs::read_to_string(&file).unwrap();
+    let words: Vec<&str> = pinned.split_whitespace().collect();
+    let state = world.home.join(".local/state/touchgate");
+    fs::create_dir_all(&state).unwrap();
+    for (file, broken) in [(file, "bad-trust-pin"), (state.join("trust-seen"), "bad-trust-seen")] {
+        fs::write(&file, "7 sha256:x\n").unwrap();
+        let refused = pin(&["--yes"]).exits(1);
+        assert_eq!(code(&refused), broken);
+        assert!(refused.out.contains("`touchgate trust pin VERSION DIGEST`"), "{refused:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "7 sha256:x\n");
+        pin(&words).succeeded();
+        pin(&["--yes"]).succeeded();
+    }
+}
+
 #[test]
 fn a_lost_token_is_revoked_at_once() {
     let team = Team::new("7d");

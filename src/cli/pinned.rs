@@ -114,7 +114,11 @@ pub(super) fn pins() -> Result<Vec<Pin>, Failure> {
     paths.map(|path| Ok(Pin { version: load_pin(&path)?, path })).collect()
 }
 
-fn load_pin(path: &Path) -> Result<TrustVersion, Failure> {
+/// The version that one pin names.
+///
+/// # Errors
+/// If it cannot be read, others may change it, or it is no pin.
+pub(super) fn load_pin(path: &Path) -> Result<TrustVersion, Failure> {
     for path in [path.parent().unwrap_or(path), path] {
         check_owner(path)?;
     }
@@ -154,7 +158,7 @@ pub(super) fn read_seen() -> Result<Seen, Failure> {
     let bytes = read_bounded(&path, MAX_SEEN).map_err(|error| unreadable(&path, &error))?;
     Seen::parse(&bytes).map_err(|error| {
         Failure::failed("bad-trust-seen", format!("{}: {error}", path.display()))
-            .hint("it says how far trust has come here; `touchgate trust pin` begins it anew")
+            .hint("it says how far trust has come here; `touchgate trust pin VERSION DIGEST` begins it anew")
     })
 }
 

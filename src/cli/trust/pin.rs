@@ -50,7 +50,7 @@ pub(super) fn pin(common: &Common, arguments: &Arguments) -> Outcome {
         [] => None,
         words => Some(parse(&words.join(" "))?),
     };
-    let before = personal_pin()?;
+    let before = personal_pin(typed.is_some())?;
     let named = arguments.install.as_deref().or(common.trust.as_deref());
     let lies = look(named, typed.as_ref())?;
     let version = match (typed, &lies) {
@@ -64,7 +64,10 @@ pub(super) fn pin(common: &Common, arguments: &Arguments) -> Outcome {
                 .hint("give the version's number and digest, as an administrator told you"));
         }
     };
-    let newest = pinned::read_seen().ok().and_then(|seen| seen.newest());
+    let newest = match typed {
+        Some(_) => None,
+        None => pinned::read_seen()?.newest(),
+    };
     let newest = before.iter().map(|pin| pin.version).chain(newest).max_by_key(|version| version.number);
     if let (Some(newest), None) = (newest, typed)
         && newest.number >= version.number
@@ -99,10 +102,21 @@ fn parse(text: &str) -> Result<TrustVersion, Failure> {
     })
 }
 
-/// The person's own pin, if there is one that can be read. One that cannot is replaced.
-fn personal_pin() -> Result<Option<Pin>, Failure> {
+/// The person's own pin, if there is one. One that cannot be read is replaced only by a version that was `typed`: by
+/// what lies there, nobody could tell whether that goes back.
+fn personal_pin(typed: bool) -> Result<Option<Pin>, Failure> {
     let path = place::personal()?.join("pin");
-    Ok(pinned::pins().ok().and_then(|pins| pins.into_iter().find(|pin| pin.path == path)))
+    if !place::exists(&path) {
+        return Ok(None);
+    }
+    match pinned::load_pin(&path) {
+        Ok(version) => Ok(Some(Pin { version, path })),
+        Err(_) if typed => Ok(None),
+        Err(failure) if failure.code == "bad-trust-pin" => {
+            Err(failure.hint("`touchgate trust pin VERSION DIGEST` puts another in its place"))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What lies in the directory, if there is one. To pin a version that was typed, none is needed, nor need it load.
