@@ -8,7 +8,6 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::Command;
 
 use touchgate::audit::LogSigner;
 use touchgate::audit::entry::Outcome;
@@ -20,19 +19,7 @@ use touchgate::store::{GrantRecord, RequestRecord, Store as _};
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
 
-use support::{PIN, Ran, Running, World, run, run_with, signal};
-
-const RUN: [&str; 6] = ["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"];
-
-fn gated(world: &World, options: &[&str], command: &[&str]) -> Command {
-    let mut touchgate = world.touchgate(RUN);
-    touchgate.args(options).arg("--").args(command);
-    touchgate
-}
-
-fn ran(world: &World, options: &[&str], command: &[&str]) -> Ran {
-    run_with(&mut gated(world, options, command), PIN)
-}
+use support::{PIN, Running, World, gated, ran, run, run_with, signal};
 
 fn state(world: &World) -> PathBuf {
     world.home.join(".local/state/touchgate")

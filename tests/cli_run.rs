@@ -12,20 +12,7 @@ use std::process::{Command, Stdio};
 
 use touchgate::statement::Statement;
 
-use support::{PIN, Ran, Running, World, need, run, run_with, signal};
-
-const RUN: [&str; 6] = ["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"];
-
-/// `run` with the PIN handed over, more options, and a command.
-fn gated(world: &World, options: &[&str], command: &[&str]) -> Command {
-    let mut touchgate = world.touchgate(RUN);
-    touchgate.args(options).arg("--").args(command);
-    touchgate
-}
-
-fn ran(world: &World, options: &[&str], command: &[&str]) -> Ran {
-    run_with(&mut gated(world, options, command), PIN)
-}
+use support::{PIN, RUN, Ran, Running, World, gated, need, ran, run, run_with, signal};
 
 /// A parameter of the statement that was shown.
 fn stated(ran: &Ran, name: &str) -> Option<String> {

@@ -10,19 +10,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use support::{PIN, Ran, Running, World, run, run_with};
-
-const RUN: [&str; 6] = ["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"];
-
-fn gated(world: &World, options: &[&str], command: &[&str]) -> Command {
-    let mut touchgate = world.touchgate(RUN);
-    touchgate.args(options).arg("--").args(command);
-    touchgate
-}
-
-fn ran(world: &World, options: &[&str], command: &[&str]) -> Ran {
-    run_with(&mut gated(world, options, command), PIN)
-}
+use support::{PIN, Running, World, gated, ran, run, run_with};
 
 /// As another program computes it.
 fn digest(path: &Path) -> String {

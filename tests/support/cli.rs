@@ -352,6 +352,21 @@ pub fn run_with(command: &mut Command, line: &str) -> Ran {
     start_with(command, line).wait_with_output().unwrap().into()
 }
 
+/// `run` for a deploy, the PIN to be handed over on standard input.
+pub const RUN: [&str; 6] = ["run", "deploy", "payments/prod", "--no-input", "--pin-fd", "0"];
+
+/// The same with more options, and a command.
+pub fn gated(world: &World, options: &[&str], command: &[&str]) -> Command {
+    let mut touchgate = world.touchgate(RUN);
+    touchgate.args(options).arg("--").args(command);
+    touchgate
+}
+
+/// The same with the right PIN, until it has ended.
+pub fn ran(world: &World, options: &[&str], command: &[&str]) -> Ran {
+    run_with(&mut gated(world, options, command), PIN)
+}
+
 /// Starts with `line` on standard input and both outputs piped.
 pub fn start_with(command: &mut Command, line: &str) -> Child {
     let mut child =
