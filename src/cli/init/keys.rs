@@ -4,19 +4,18 @@
 //! go into policy.toml. Keys that are there already are taken: the log that they signed goes on.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use sequoia_openpgp::crypto::mem::Protected;
+use zeroize::Zeroizing;
 
 use crate::audit::{LogKey, LogSigner};
 use crate::challenge::Audience;
 use crate::cli::place;
 use crate::cli::report::Failure;
-use crate::grant::{Algorithm, GrantKey, GrantSigner};
+use crate::grant::{Algorithm, GrantKey, GrantKeyError, GrantSigner, read_private};
 
-/// An Ed25519 or P-256 key in PKCS#8 takes a tenth of it.
-const MAX_PKCS8: u64 = 4096;
 /// The name of the first grant key; the next one gets another.
 const KID: &str = "1";
 
@@ -60,7 +59,7 @@ impl Keys {
             None => {
                 let made = GrantSigner::generate(Algorithm::Es256).map_err(|error| bad(&path, &error))?;
                 write(&path, &made)?;
-                Protected::from(made.as_slice())
+                made
             }
         };
         let grant = GrantSigner::from_pkcs8(KID, &bytes).map_err(|error| bad(&path, &error))?;
@@ -79,19 +78,18 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Protected>, Failure> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(place::unreadable(path, &error)),
-        Ok(found) if !found.is_file() || found.mode() & 0o077 != 0 => {
+/// What is there, read as the verifier reads it later.
+fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+    match read_private(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(GrantKeyError::Unreadable { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(GrantKeyError::Unreadable { error, .. }) => Err(place::unreadable(path, &error)),
+        Err(_) => {
             let message = format!("{} is not a file of yours alone", path.display());
-            return Err(Failure::failed("unsafe-permissions", message)
-                .hint("whoever could read it may have it; move it away, and another is made"));
+            Err(Failure::failed("unsafe-permissions", message)
+                .hint("whoever could read it may have it; move it away, and another is made"))
         }
-        Ok(_) => {}
     }
-    let bytes = place::read_bounded(path, MAX_PKCS8).map_err(|error| place::unreadable(path, &error))?;
-    Ok(Some(Protected::from(bytes)))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
