@@ -18,7 +18,6 @@ use crate::response::{Response, armored};
 use crate::store::{AnswerRecord, GrantRecord, Op, RequestRecord};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
-use crate::trust::policy::GrantTerms;
 use crate::trust::quorum::{self, Circumstances, NotMet};
 use crate::trust::{Files, NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
@@ -489,16 +488,11 @@ impl Ceremony {
 
     /// Whether the same approvals would suffice under another version of trust, and give as much.
     fn is_still_given(&self, new: &Trust, grant: &GrantRecord, now: UnixTime) -> bool {
-        let asked = &self.challenge.request;
-        let as_much = |terms: GrantTerms| {
-            Claims::parse(grant.claims.as_bytes()).is_ok_and(|claims| {
-                grant.uses <= terms.uses
-                    && grant.expires <= claims.iat.plus(terms.lasts)
-                    && (terms.narrow || !claims.step_up.narrow)
-            })
-        };
-        new.rule(asked).is_some_and(|rule| as_much(rule.grant))
-            && quorum::still_given(new, &self.challenge, &self.approvals, now)
+        let rule = new.rule(&self.challenge.request);
+        let claims = Claims::parse(grant.claims.as_bytes());
+        let answers = self.approvals.iter().map(Approval::answer);
+        rule.zip(claims.ok()).is_some_and(|(rule, claims)| claims.are_within(rule.grant))
+            && quorum::still_given(new, &self.challenge, answers, now)
     }
 
     fn ended(&self, outcome: Outcome, by: Vec<String>, context: &Context<'_>) -> Step {

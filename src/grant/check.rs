@@ -5,7 +5,7 @@ use crate::digest::Sha256Digest;
 use crate::request::{Action, Parameters, Resource};
 use crate::unix_time::UnixTime;
 
-use super::claims::{Claims, Issuer};
+use super::claims::{AuthorizationDetail, Claims, Issuer};
 use super::key::GrantKeys;
 use super::rejection::GrantRejection;
 use super::token;
@@ -58,8 +58,7 @@ impl Genuine {
         &self.0
     }
 
-    /// Whether it is for exactly this, and every parameter that the gate knows was approved with that value.
-    /// Parameters that the gate does not know may have been approved as well.
+    /// Whether it is for this: [`AuthorizationDetail::permits`].
     ///
     /// # Errors
     /// The first of action, resource and parameters that differs.
@@ -69,19 +68,34 @@ impl Genuine {
         resource: &Resource,
         parameters: &Parameters,
     ) -> Result<(), GrantRejection> {
-        let granted = self.0.detail();
-        if granted.action != *action {
-            return Err(GrantRejection::Action { granted: granted.action.clone(), asked: action.clone() });
+        self.0.detail().permits(action, resource, parameters)
+    }
+}
+
+impl AuthorizationDetail {
+    /// Whether it is exactly this that may be done, and every parameter that the gate knows was approved with that
+    /// value. Parameters that the gate does not know may have been approved as well.
+    ///
+    /// # Errors
+    /// The first of action, resource and parameters that differs.
+    pub fn permits(
+        &self,
+        action: &Action,
+        resource: &Resource,
+        parameters: &Parameters,
+    ) -> Result<(), GrantRejection> {
+        if self.action != *action {
+            return Err(GrantRejection::Action { granted: self.action.clone(), asked: action.clone() });
         }
-        if granted.resource != *resource {
-            let (granted, asked) = (granted.resource.clone(), resource.clone());
+        if self.resource != *resource {
+            let (granted, asked) = (self.resource.clone(), resource.clone());
             return Err(GrantRejection::Resource { granted, asked });
         }
-        match parameters.iter().find(|(name, asked)| granted.parameters.get(*name) != Some(*asked)) {
+        match parameters.iter().find(|(name, asked)| self.parameters.get(*name) != Some(*asked)) {
             None => Ok(()),
             Some((name, asked)) => Err(GrantRejection::Parameter {
                 name: name.clone(),
-                granted: granted.parameters.get(name).cloned(),
+                granted: self.parameters.get(name).cloned(),
                 asked: asked.clone(),
             }),
         }

@@ -38,8 +38,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::challenge::{Audience, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
-use crate::request::{Action, Identity, Mode, ParameterName, Parameters, Resource};
+use crate::request::{Action, Identity, Mode, ParameterName, Parameters, Request, Resource};
 use crate::text::Text;
+use crate::trust::policy::GrantTerms;
 use crate::unix_time::UnixTime;
 use crate::verify::Tier;
 
@@ -173,6 +174,13 @@ impl Claims {
         detail
     }
 
+    /// Whether a rule that gives this would give as much.
+    pub fn are_within(&self, terms: GrantTerms) -> bool {
+        self.step_up.uses <= terms.uses
+            && self.exp <= self.iat.plus(terms.lasts)
+            && (terms.narrow || !self.step_up.narrow)
+    }
+
     /// The same before it was narrowed.
     pub(super) fn whole(&self) -> Self {
         let mut whole = self.clone();
@@ -226,6 +234,18 @@ impl Claims {
             return wrong("narrowed to what is no part of it, or where the rule does not let it");
         }
         Ok(claims)
+    }
+}
+
+impl AuthorizationDetail {
+    /// What a grant for this request says that may be done.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            action: request.action.clone(),
+            parameters: request.parameters.clone(),
+            resource: request.resource.clone(),
+            kind: Kind::Touchgate,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::trust::quorum::QuorumMet;
 use crate::unix_time::UnixTime;
 use crate::verify::Tier;
 
-use super::claims::{AuthorizationDetail, Claims, Confirmation, Issuer, Kind, StepUp};
+use super::claims::{AuthorizationDetail, Claims, Confirmation, Issuer, StepUp};
 use super::key::GrantSigner;
 use super::token;
 
@@ -68,12 +68,7 @@ impl SealedGrant {
             // The only time before every touch that nobody but the verifier had a say in. A clock that went back
             // since makes it no later than the token.
             auth_time: challenge.issued.min(now),
-            authorization_details: [AuthorizationDetail {
-                action: request.action.clone(),
-                parameters: request.parameters.clone(),
-                resource: request.resource.clone(),
-                kind: Kind::Touchgate,
-            }],
+            authorization_details: [AuthorizationDetail::of(request)],
             cnf: request.requester_key.map(|jkt| Confirmation { jkt }),
             evidence,
             exp: now.plus(terms.lasts),

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::challenge::{Challenge, RequestId, TrustVersion};
 use crate::request::Request;
+use crate::statement::Decision;
 use crate::trust::assignment::{Assignment, Vote, assign};
 use crate::trust::debt::Debt;
 use crate::trust::policy::{Approvers, GrantTerms, Need, Rule};
@@ -224,15 +225,21 @@ pub fn decide(
     Ok(QuorumMet { challenge: challenge.clone(), approvals, seats, grant, tier })
 }
 
-/// Whether approvals that once sufficed for `challenge` would still do so at `now` under another version of trust: its
-/// rule, its groups, its tokens and what it knows of their keys. When it was asked and decided does not matter any more.
-pub fn still_given(new: &Trust, challenge: &Challenge, approvals: &[Approval], now: UnixTime) -> bool {
+/// Whether the approvals among answers that once sufficed for `challenge` would still do so at `now` by trust as it has
+/// become: its rule, its groups, its tokens and what it knows of their keys. When it was asked and decided does not
+/// matter any more.
+pub fn still_given<'b>(
+    new: &Trust,
+    challenge: &Challenge,
+    answers: impl Iterator<Item = &'b Answer>,
+    now: UnixTime,
+) -> bool {
     if now >= new.valid_until || challenge.audience != new.audience {
         return false;
     }
     let Ok(table) = Table::new(new, &challenge.request, Circumstances::default(), now) else { return false };
-    let answers = approvals.iter().map(Approval::answer);
-    table.seat(answers, &|answer| answer.challenge() == challenge).assignment.missing() == 0
+    let counts = |answer: &Answer| *answer.decision() == Decision::Approve && answer.challenge() == challenge;
+    table.seat(answers, &counts).assignment.missing() == 0
 }
 
 /// Whether a refusal ends the request: it is of this challenge, at the rule's tier, by somebody who could fill a slot.

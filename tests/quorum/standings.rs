@@ -2,7 +2,7 @@
 
 use touchgate::request::Request;
 use touchgate::trust::quorum::{CannotHelp, Circumstances, MAX_NAMED, standing, still_given};
-use touchgate::verify::Tier;
+use touchgate::verify::{Approval, Tier};
 
 use crate::scene::{Draft, NOW, approvals, issue, request, rule, time};
 
@@ -75,7 +75,7 @@ fn a_new_version_takes_back_what_it_would_not_give() {
     let found = approvals(&old, &challenge, &["bob", "carol"]);
     let given = |draft: &Draft| {
         let new = draft.clone().with("policy.toml", "version = 1", "version = 2").trust();
-        still_given(&new, &challenge, &found, time("2026-11-21T00:00:00Z"))
+        still_given(&new, &challenge, found.iter().map(Approval::answer), time("2026-11-21T00:00:00Z"))
     };
     assert!(given(&draft));
     assert!(given(&draft.clone().with("policy.toml", "count = 2", "count = 1")));
