@@ -3,7 +3,8 @@
 use crate::audit::entry::Outcome;
 use crate::audit::proof::ReceiptError;
 use crate::challenge::TrustVersion;
-use crate::evidence::MAX_EVIDENCE;
+use crate::evidence::{Later, MAX_EVIDENCE};
+use crate::grant::GrantRejection;
 use crate::statement::StatementError;
 use crate::trust::TrustError;
 use crate::trust::chain::UpdateError;
@@ -79,6 +80,9 @@ pub enum EvidenceError {
         /// Which claim.
         what: String,
     },
+    /// What became of keys and people since then is not known.
+    #[error("the newest trust is not known, or is older than the decision")]
+    LaterUnknown,
     /// The log does not show it.
     #[error(transparent)]
     Log(#[from] ReceiptError),
@@ -91,6 +95,14 @@ pub enum EvidenceError {
     /// What was approved permits nothing.
     #[error("it gives no grant")]
     NoGrant,
+    /// What was approved then would not be today.
+    #[error("it would not be given any more under trust {newest}{}", listed(later))]
+    NoLongerGiven {
+        /// The newest trust that is known.
+        newest: TrustVersion,
+        /// What it says about the keys that signed.
+        later: Vec<Later>,
+    },
     /// The trust that it was decided under names no log.
     #[error("its trust names no log_key to check the log by")]
     NoLogKey,
@@ -103,6 +115,9 @@ pub enum EvidenceError {
     /// A gate takes approvals alone.
     #[error("it was not approved")]
     NotApproved,
+    /// Something else was approved than what is about to be done.
+    #[error(transparent)]
+    NotFor(Box<GrantRejection>),
     /// It does not come with its proof that it stands in the log.
     #[error("it has no proof that it stands in the log")]
     NotLogged,
@@ -173,7 +188,7 @@ pub enum EvidenceError {
     /// The files, though of the right version, are not trust.
     #[error("the trust that it carries does not load: {0}")]
     Trust(#[from] TrustError),
-    /// The trust that is pinned is past its date.
+    /// The newest trust that is known is past its date.
     #[error("trust was valid until {valid_until}; it is {now}")]
     TrustEnded {
         /// The gate's clock.
@@ -187,6 +202,16 @@ pub enum EvidenceError {
     /// The update of trust that it shows does not hold.
     #[error(transparent)]
     Update(Box<UpdateError>),
+}
+
+fn listed(later: &[Later]) -> String {
+    later.iter().map(|later| format!("; {later}")).collect()
+}
+
+impl From<GrantRejection> for EvidenceError {
+    fn from(rejection: GrantRejection) -> Self {
+        Self::NotFor(Box::new(rejection))
+    }
 }
 
 impl From<UpdateError> for EvidenceError {
@@ -208,13 +233,16 @@ impl EvidenceError {
             Self::File(_) => "file-not-proved",
             Self::Fork { .. } => "log-forked",
             Self::GrantDiffers { .. } => "grant-differs",
+            Self::LaterUnknown => "later-unknown",
             Self::Log(_) => "log-proof",
             Self::Malformed { .. } => "evidence-malformed",
             Self::NoGrant => "no-grant",
             Self::NoLogKey => "no-log-key",
+            Self::NoLongerGiven { .. } => "no-longer-given",
             Self::NoPresenter => "no-requester-key",
             Self::NoRefusal => "no-refusal",
             Self::NotApproved => "not-approved",
+            Self::NotFor(rejection) => rejection.code(),
             Self::NotLogged => "not-logged",
             Self::Nobodys { .. } => "nobodys-decision",
             Self::NotMet(_) => "quorum-not-met",

@@ -186,7 +186,8 @@ fn judge_under(
     let logged = log::compare(evidence, decided, &decision.entry, &trust, against)?;
     checked.extend(logged.checked);
     unchecked.extend(logged.unchecked);
-    let newest = against.newest.filter(|newest| newest.version.number >= found.number);
+    // An older version says nothing about later, and another of the same number nothing at all.
+    let newest = against.newest.filter(|new| new.version == found || new.version.number > found.number);
     let later = newest.map(|newest| later::since(&all, newest, now));
     unchecked.extend(later.is_none().then_some(Unchecked::Later));
     unchecked.sort();

@@ -42,7 +42,7 @@ use crate::unix_time::UnixTime;
 use crate::verify::{self, Rejection};
 
 pub use error::EvidenceError;
-pub use gate::{Passable, gate};
+pub use gate::{Attempt, Passable, gate};
 pub use judge::{Against, Checked, Verdict, judge};
 pub use later::{Change, Later};
 pub use log::Time;

@@ -2,18 +2,47 @@
 
 use touchgate::audit::entry::Outcome;
 use touchgate::digest::Sha256Digest;
-use touchgate::evidence::{Evidence, Passable, gate};
+use touchgate::evidence::{Against, Attempt, Evidence, Passable, gate};
 use touchgate::request::Request;
 use touchgate::statement::Decision;
+use touchgate::text::Text;
+use touchgate::trust::{Files, Trust};
 use touchgate::unix_time::UnixTime;
 
 use crate::log::Log;
+use crate::people;
 use crate::scene::{
-    Version, after, answered, approval, approved, challenge_of, decided, grant, request, team,
+    Version, after, answered, approval, approved, challenge_of, decided, grant, request, team, version,
 };
 
 fn at(evidence: &Evidence, version: &Version, key: &[u8], now: UnixTime) -> Result<Passable, &'static str> {
-    gate(evidence, &version.against(), &Sha256Digest::of(key), now).map_err(|error| error.code())
+    pass(evidence, &request(), key, &Against { newest: Some(&version.trust), ..version.against() }, now)
+}
+
+/// To do what `request` asks for.
+fn pass(
+    evidence: &Evidence,
+    request: &Request,
+    key: &[u8],
+    against: &Against<'_>,
+    now: UnixTime,
+) -> Result<Passable, &'static str> {
+    let Request { action, resource, parameters, .. } = request;
+    let presenter = &Sha256Digest::of(key);
+    gate(evidence, &Attempt { action, resource, parameters, presenter }, against, now)
+        .map_err(|error| error.code())
+}
+
+/// With this trust as the newest that is known.
+fn since(newest: &Trust) -> Result<Passable, &'static str> {
+    let against = Against { newest: Some(newest), ..team().against() };
+    pass(&approved(), &request(), PRESENTER, &against, after(61))
+}
+
+fn edit(files: &mut Files, path: &str, from: &str, to: &str) {
+    let text = String::from_utf8(files[path].clone()).unwrap();
+    assert!(text.contains(from), "{path}: {from}");
+    files.insert(path.into(), text.replacen(from, to, 1).into_bytes());
 }
 
 const PRESENTER: &[u8] = b"the presenter's key";
@@ -48,6 +77,83 @@ fn only_who_asked_may_present_it() {
     let answers = ["bob", "carol", "dave"].map(|name| approval(&challenge, name)).to_vec();
     let anybodys = logged(decided(team(), &challenge, answers, Outcome::Approved), team());
     assert_eq!(at(&anybodys, team(), PRESENTER, after(61)).unwrap_err(), "no-requester-key");
+}
+
+#[test]
+fn what_was_approved_opens_nothing_else() {
+    let other = |change: &dyn Fn(&mut Request)| {
+        let mut request = request();
+        change(&mut request);
+        let against = Against { newest: Some(&team().trust), ..team().against() };
+        pass(&approved(), &request, PRESENTER, &against, after(61)).map(|_| ())
+    };
+    assert_eq!(other(&|request| request.action = "rollback".parse().unwrap()), Err("grant-action"));
+    assert_eq!(other(&|request| request.resource = "payments/test".parse().unwrap()), Err("grant-resource"));
+    let set = |request: &mut Request, name: &str, value: &str| {
+        request.parameters.insert(name.parse().unwrap(), Text::new(value).unwrap());
+    };
+    assert_eq!(other(&|request| set(request, "commit", "git:0")), Err("grant-parameter"));
+    assert_eq!(other(&|request| set(request, "image", "sha256:0")), Err("grant-parameter"));
+    // What the gate does not know may have been approved as well.
+    assert_eq!(other(&|request| request.parameters.clear()), Ok(()));
+}
+
+#[test]
+fn a_gate_must_know_what_became_of_it_since() {
+    let unknown =
+        |against: &Against<'_>| pass(&approved(), &request(), PRESENTER, against, after(61)).unwrap_err();
+    assert_eq!(unknown(&team().against()), "later-unknown");
+    // Older trust says nothing about it, and another of the same number even less.
+    let older = version(6, &Log::keys()).trust;
+    let (before, behind) = Log::keys();
+    let fork = version(7, &(before, behind + "# another\n")).trust;
+    assert_eq!(since(&older).unwrap_err(), "later-unknown");
+    assert_eq!(since(&fork).unwrap_err(), "later-unknown");
+    assert!(since(&version(8, &Log::keys()).trust).is_ok());
+}
+
+#[test]
+fn what_newer_trust_would_not_give_opens_nothing() {
+    type Change = fn(&mut Files);
+    let changes: [(&str, Change); 5] = [
+        ("bob has no token any more", |files| {
+            let bare = "groups = [\"release\", \"security\"]\nidentities = [\"github:bob\"]\n";
+            files.insert("people/bob.toml".into(), bare.into());
+            files.remove("tokens/1002.asc");
+        }),
+        ("bob is gone", |files| {
+            files.remove("people/bob.toml");
+            files.remove("tokens/1002.asc");
+        }),
+        ("bob has left the group", |files| edit(files, "people/bob.toml", "security", "others")),
+        ("the rule needs more", |files| edit(files, "policy.toml", "count = 2", "count = 3")),
+        ("grants end sooner", |files| {
+            edit(files, "policy.toml", "pinned ", "grant = { lasts = \"10m\", uses = 1 }\npinned ");
+        }),
+    ];
+    for (what, change) in changes {
+        let mut files = version(8, &Log::keys()).files;
+        change(&mut files);
+        let found = since(&Trust::from_files(&files).unwrap());
+        assert_eq!(found.err(), Some("no-longer-given"), "{what}");
+    }
+}
+
+#[test]
+fn a_token_that_was_lost_since_opens_nothing_where_it_was_needed() {
+    let challenge = challenge_of(team(), request());
+    let answers = ["bob", "carol", "dave", "tina"].map(|name| approval(&challenge, name)).to_vec();
+    let evidence = logged(decided(team(), &challenge, answers, Outcome::Approved), team());
+    for number in [7, 8] {
+        let lost = |name| {
+            let mut trust = version(number, &Log::keys()).trust;
+            trust.revoke([people::signer(name).public().fingerprint()]);
+            let against = Against { newest: Some(&trust), ..team().against() };
+            pass(&evidence, &request(), PRESENTER, &against, after(61)).map(|_| ())
+        };
+        assert_eq!(lost("bob"), Err("no-longer-given"), "nobody else is of security");
+        assert_eq!(lost("tina"), Ok(()), "two others of release are left");
+    }
 }
 
 #[test]
