@@ -269,6 +269,27 @@ fn gaps_are_named_where_they_are() {
     assert!(text.contains("3 before entry 2, the answer to "), "{text}");
 }
 
+/// Who looks needs nothing that could sign.
+#[test]
+fn the_log_is_read_without_its_private_key() {
+    let gate = Gate::busy();
+    fs::remove_dir_all(gate.state().join("keys")).unwrap();
+    for arguments in
+        [&["verify"][..], &["list"], &["show", "0"], &["counters"], &["export", "out"], &["prove", "6"]]
+    {
+        ok(&gate, arguments);
+    }
+    // By another key in trust it is not this log.
+    let other = Gate::busy();
+    for name in ["policy.toml", "../pin"] {
+        let name = format!(".config/touchgate/trust/{name}");
+        fs::copy(other.directory.path().join(&name), gate.directory.path().join(name)).unwrap();
+    }
+    let (code, said) = json(&gate, &["verify"]);
+    assert_eq!((code, said["code"].clone()), (1, "store".into()), "{said}");
+    assert!(said["message"].as_str().unwrap().contains("the checkpoint"), "{said}");
+}
+
 #[test]
 fn without_a_log_it_says_so() {
     let gate = Gate::new();

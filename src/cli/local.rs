@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::audit::LogSigner;
+use crate::audit::{LogKey, LogSigner};
 use crate::cli::audit::kept;
 use crate::cli::place;
 use crate::cli::report::Failure;
@@ -26,31 +26,36 @@ fn key_path(name: &str) -> Result<PathBuf, Failure> {
     Ok(place::state()?.join("keys").join(name))
 }
 
+/// Opens the store to look at it, if there is one, whatever checkpoint is kept: for that the public key of its log will do.
+///
+/// # Errors
+/// If it cannot be opened, or its log is another's.
+pub(super) fn store_to_read(key: &LogKey) -> Result<Option<Sqlite>, Failure> {
+    let path = store_path()?;
+    if !place::exists(&path) {
+        return Ok(None);
+    }
+    Sqlite::open_to_read(&path, key).map(Some).map_err(|error| {
+        store_failed(&error)
+            .hint("nothing was changed; see that trust lists this log's key, and its disk is well")
+    })
+}
+
 /// Opens the store, if there is one and it is not behind the checkpoint that is kept beside it.
 ///
 /// # Errors
 /// If it cannot be opened, trust does not list the key that its log is signed with, or it was restored from an older
 /// copy.
 pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
-    let store = any_store(trust)?;
-    if let Some(store) = &store {
-        kept::check(store, trust)?;
-    }
-    Ok(store)
-}
-
-/// The same whatever checkpoint is kept: to look at, not to decide by.
-///
-/// # Errors
-/// If it cannot be opened, or trust does not list the key that its log is signed with.
-pub(super) fn any_store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
     let path = store_path()?;
     match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(place::unreadable(&path, &error)),
         Ok(_) => {}
     }
-    Sqlite::open(&path, log_signer(trust)?).map(Some).map_err(|error| store_failed(&error))
+    let store = Sqlite::open(&path, log_signer(trust)?).map_err(|error| store_failed(&error))?;
+    kept::check(&store, trust)?;
+    Ok(Some(store))
 }
 
 /// A store that failed, as a failure.

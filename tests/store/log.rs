@@ -226,6 +226,29 @@ fn a_log_goes_on_under_its_own_key_alone() {
 }
 
 #[test]
+fn who_has_only_the_public_key_looks_and_writes_nothing() {
+    let home = Home::new();
+    let signer = home.signer();
+    assert!(Sqlite::open_to_read(&home.path(), signer.key()).is_err());
+    assert!(!home.path().exists(), "nothing is made to look at");
+    let (home, store) = written();
+    let signer = home.signer();
+    let (other, _) = LogSigner::generate(ORIGIN).unwrap();
+    assert!(Sqlite::open_to_read(&home.path(), other.key()).is_err());
+    let reader = Sqlite::open_to_read(&home.path(), signer.key()).unwrap();
+    let before = store.checkpoint().unwrap();
+    assert_eq!(reader.checkpoint().unwrap(), before);
+    reader.receipt(Position(3), &nobody()).unwrap();
+    let refused = reader.commit(&[open(50), asked(50)]).unwrap_err().to_string();
+    assert!(refused.ends_with("it was opened to be read"), "{refused}");
+    assert!(reader.request(&challenge(50).id).unwrap().is_none());
+    reader.witness(&before).unwrap();
+    // It sees what others write.
+    store.commit(&[open(50), asked(50)]).unwrap();
+    assert_eq!(reader.checkpoint().unwrap().checkpoint().size, before.checkpoint().size + 1);
+}
+
+#[test]
 fn nothing_is_signed_that_does_not_continue_the_log() {
     let (home, store) = written();
     let other = home.open();

@@ -72,7 +72,7 @@ impl Log {
             Failure::failed("no-log", "no verifier has kept a log here")
                 .hint("run this where `touchgate run` is run, or name an export with --folder")
         };
-        let store = local::any_store(&trust)?.ok_or_else(missing)?;
+        let store = local::store_to_read(&key)?.ok_or_else(missing)?;
         Ok(Self { store, trust, key })
     }
 

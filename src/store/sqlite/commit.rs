@@ -44,7 +44,8 @@ enum Turn {
 
 struct Writer {
     db: Connection,
-    signer: LogSigner,
+    /// Nobody, where the store was opened to be looked at.
+    signer: Option<LogSigner>,
     /// The tree as of the last commit of this process. Others may have gone on since.
     edge: Option<Edge>,
 }
@@ -71,8 +72,8 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Committer {
-    /// Writes through `db`, and signs the log as `signer`.
-    pub(super) fn new(db: Connection, signer: LogSigner) -> Self {
+    /// Writes through `db`, and signs the log as `signer`; without one, no change is written.
+    pub(super) fn new(db: Connection, signer: Option<LogSigner>) -> Self {
         Self { queue: Mutex::default(), writer: Mutex::new(Writer { db, signer, edge: None }) }
     }
 
@@ -147,7 +148,9 @@ impl Committer {
 
 impl Writer {
     fn write(&mut self, changes: &[&[Op]]) -> Result<Vec<Written>, StoreError> {
-        let Self { db, signer, edge: known } = self;
+        let Self { db, signer: Some(signer), edge: known } = self else {
+            return Err(bad("the log", "cannot be signed: it was opened to be read"));
+        };
         let mut transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = log::edge(&transaction, signer.key(), known.take())?;
         let mut edge = before.clone();

@@ -81,12 +81,22 @@ impl Sqlite {
     /// # Errors
     /// If it is no store, or a newer one, if others can write it, or if what is in it does not fit together.
     pub fn open(path: &Path, signer: LogSigner) -> Result<Self, StoreError> {
-        Self::at(path, signer).map_err(|error| within(path, error))
+        Self::at(path, signer.key().clone(), Some(signer)).map_err(|error| within(path, error))
     }
 
-    fn at(path: &Path, signer: LogSigner) -> Result<Self, StoreError> {
+    /// Opens the store at `path` to look at it, by the public key of its log. No change is committed to it; what
+    /// witnesses signed can be kept, for nothing is signed here for that.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`], and if nothing stands there.
+    pub fn open_to_read(path: &Path, key: &LogKey) -> Result<Self, StoreError> {
+        Self::at(path, key.clone(), None).map_err(|error| within(path, error))
+    }
+
+    fn at(path: &Path, key: LogKey, signer: Option<LogSigner>) -> Result<Self, StoreError> {
         if !place::find(path)? {
-            place::create(path, |empty| fill(empty, &signer))?;
+            let signer = signer.as_ref().ok_or_else(|| bad("it", "is not there"))?;
+            place::create(path, |empty| fill(empty, signer))?;
             // Whoever was faster may have made something else.
             place::find(path)?;
         }
@@ -102,11 +112,11 @@ impl Sqlite {
         writer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         let reader = connect(path, READER_CACHE)?;
         let transaction = writer.transaction()?;
-        log::check(&transaction, signer.key())?;
+        log::check(&transaction, &key)?;
         transaction.commit()?;
         Ok(Self {
             path: path.to_owned(),
-            key: signer.key().clone(),
+            key,
             committer: Committer::new(writer, signer),
             reader: Mutex::new(reader),
         })
