@@ -16,11 +16,12 @@ mod people;
 use gate::{Case, ENOUGH, Gate, at};
 use touchgate::audit::SignedCheckpoint;
 use touchgate::audit::entry::{Entry, Outcome};
-use touchgate::audit::review::{Wrong, check_beginning};
+use touchgate::audit::review::{Finding, Wrong, check_beginning};
 use touchgate::challenge::{RequestId, TrustVersion};
 use touchgate::digest::Sha256Digest;
 use touchgate::statement::Decision;
 use touchgate::store::{Op, Store as _};
+use touchgate::trust::{Files, Trust};
 
 #[test]
 fn a_true_log_is_found_true() {
@@ -70,7 +71,7 @@ fn a_changed_line_is_named() {
         let gate = Gate::busy();
         gate.tamper(sql);
         let found = gate.review();
-        let named = |finding: &&touchgate::audit::review::Finding| finding.wrong == Wrong::Leaf;
+        let named = |finding: &&Finding| finding.wrong == Wrong::Leaf;
         let lines: Vec<_> = found.findings.iter().filter(named).map(|finding| finding.index).collect();
         assert_eq!(lines, [Some(index)], "{sql}: {:?}", found.findings);
         assert!(found.findings.iter().any(|finding| finding.wrong.code() == "log-root"));
@@ -276,6 +277,39 @@ fn nothing_is_done_under_trust_that_was_replaced() {
     let mut gate = Gate::empty();
     gate.ask();
     gate.assert_order("never came into force");
+}
+
+/// Whoever has the log's key writes any version into it, and archives files that fit.
+#[test]
+fn versions_are_those_to_which_signed_updates_lead() {
+    let gate = Gate::new();
+    let made_up = |number: u64, audience: &str| {
+        let mut files = gate.files.clone();
+        let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+        let policy = policy.replace("version     = 7", &format!("version = {number} # {audience}"));
+        files.insert("policy.toml".into(), policy.into_bytes());
+        files
+    };
+    let version = |files: &Files| Trust::from_files(files).unwrap().version;
+    let (own, forged) = (made_up(8, "theirs"), made_up(8, "mine"));
+    let (seven, eight, nine) = (gate.trust.version, version(&own), made_up(9, "theirs"));
+    let followed = |way: &[TrustVersion]| {
+        let found = gate.along(way);
+        let chain = |found: &&Finding| found.wrong.code() == "log-trust-chain";
+        let wrong: Vec<_> = found.findings.iter().filter(chain).map(|found| found.index.unwrap()).collect();
+        assert_eq!(found.found, wrong.len() as u64, "{:?}", found.findings);
+        (found.trusts, found.followed, wrong)
+    };
+    assert_eq!(followed(&[seven]), (1, 1, vec![]));
+    // Older than the pin, or without one: not to be told.
+    assert_eq!(followed(&[eight]), (1, 0, vec![]));
+    assert_eq!(followed(&[]), (1, 0, vec![]));
+    gate.trust_in_force(&forged, Some(seven));
+    assert_eq!(followed(&[seven, version(&forged)]), (2, 2, vec![]));
+    assert_eq!(followed(&[seven, eight]), (2, 1, vec![1]), "another of that number");
+    assert_eq!(followed(&[seven]), (2, 1, vec![1]), "further than the updates");
+    gate.trust_in_force(&nine, Some(version(&forged)));
+    assert_eq!(followed(&[seven, eight, version(&nine)]), (3, 2, vec![1]));
 }
 
 #[test]

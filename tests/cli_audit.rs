@@ -4,6 +4,8 @@
 #[path = "support/case.rs"]
 #[allow(dead_code)]
 mod case;
+#[path = "audit/chain.rs"]
+mod chain;
 #[path = "audit/gate.rs"]
 #[allow(dead_code)]
 mod gate;

@@ -450,7 +450,7 @@ fn a_revocation_stands_in_the_log() {
     assert!(lines[1].contains("\"type\":\"token-revoked\""), "{lines:?}");
     let judged = |store: &Sqlite| {
         let key = trust.log_key.clone().unwrap();
-        let against = Against { key: &key, kept: &[], threads: NonZeroUsize::MIN };
+        let against = Against::key(&key, NonZeroUsize::MIN);
         review(store, &against, |_, _| {}).unwrap().findings
     };
     assert_eq!(judged(&store), []);

@@ -221,7 +221,7 @@ pub(crate) fn audit(effort: Effort) -> Anyhow<()> {
     let mut one = None;
     for threads in [1, 2] {
         let threads = NonZeroUsize::new(threads).ok_or("no thread")?;
-        let against = Against { key: &key, kept: &[], threads };
+        let against = Against::key(&key, threads);
         let (start, cpu) = (Instant::now(), process_time());
         let found = review(&store, &against, |_, _| {})?;
         let (wall, cpu) = (start.elapsed().as_secs_f64(), process_time() - cpu);

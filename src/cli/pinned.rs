@@ -37,6 +37,8 @@ pub(super) struct Chosen {
     pub directory: PathBuf,
     /// Whether a pin vouches for it.
     pub pinned: bool,
+    /// Every version from the oldest pin to this one, each signed by the people of the one before; none without a pin.
+    pub way: Vec<TrustVersion>,
     /// The revocations that it goes by.
     pub lost: Vec<Revocation>,
 }
@@ -64,11 +66,13 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     let digest = digest(&files);
     let mut seen = if pins.is_empty() { Seen::default() } else { read_seen()? };
     let lost = revoked::all()?;
+    let mut longest = Vec::new();
     for pin in &pins {
         let now = UnixTime::now();
         let followed = chain::follow_without(&pin.version, &digest, &versions, &seen, &lost, now);
         let way = followed.map_err(|error| broken(&seen.explain(error), pin, &directory))?;
         seen.remember(&way).map_err(|error| broken(&error, pin, &directory))?;
+        longest = if way.len() > longest.len() { way } else { longest };
     }
     let mut trust = Trust::from_files(&files).map_err(|error| bad_directory(&error, &directory))?;
     trust.lose(&lost);
@@ -85,7 +89,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     if pins.iter().any(|pin| pin.version != trust.version) {
         remember(&seen)?;
     }
-    Ok(Chosen { trust, files, directory, pinned: !pins.is_empty(), lost })
+    Ok(Chosen { trust, files, directory, pinned: !pins.is_empty(), way: longest, lost })
 }
 
 /// The directory that was named, else the person's, else the machine's.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use touchgate::audit::entry::{Entry, Outcome};
 use touchgate::audit::review::{Against, Review, review};
 use touchgate::audit::{LogKey, LogSigner, SignedCheckpoint};
-use touchgate::challenge::{Challenge, RequestId, Terms};
+use touchgate::challenge::{Challenge, RequestId, Terms, TrustVersion};
 use touchgate::evidence::{self, Evidence};
 use touchgate::grant::{SealedGrant, write_private};
 use touchgate::request::{Mode, Request};
@@ -60,7 +60,7 @@ impl Gate {
         let key = signer.key().clone();
         let mut files = read_directory(&fixtures("trust/team")).unwrap();
         let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
-        let listed = format!("log_key = \"{key}\"\n{policy}");
+        let listed = format!("log_key = \"{key}\"\n{policy}tier = \"declared\"\n");
         files.insert("policy.toml".into(), listed.into_bytes());
         let trust = Trust::from_files(&files).unwrap();
         let config = directory.path().join(".config/touchgate");
@@ -79,12 +79,17 @@ impl Gate {
 
     pub(crate) fn new() -> Self {
         let gate = Self::empty();
-        let version = gate.trust.version;
-        gate.write(&[
-            Op::Trust { version, before: None, files: gate.files.clone() },
+        gate.trust_in_force(&gate.files, None);
+        gate
+    }
+
+    /// Puts a version into force.
+    pub(crate) fn trust_in_force(&self, files: &Files, before: Option<TrustVersion>) {
+        let version = Trust::from_files(files).unwrap().version;
+        self.write(&[
+            Op::Trust { version, before, files: files.clone() },
             Op::Log(Entry::Trust { at: at(0), version }),
         ]);
-        gate
     }
 
     pub(crate) fn write(&self, change: &[Op]) {
@@ -261,7 +266,14 @@ impl Gate {
 
     pub(crate) fn against(&self, kept: &[SignedCheckpoint]) -> Review {
         let threads = NonZeroUsize::new(2).unwrap();
-        review(&self.store, &Against { key: &self.key, kept, threads }, |_, _| {}).unwrap()
+        let against = Against { kept, ..Against::key(&self.key, threads) };
+        review(&self.store, &against, |_, _| {}).unwrap()
+    }
+
+    /// Judged by a pin and the updates from there.
+    pub(crate) fn along(&self, way: &[TrustVersion]) -> Review {
+        let against = Against { way, ..Against::key(&self.key, NonZeroUsize::MIN) };
+        review(&self.store, &against, |_, _| {}).unwrap()
     }
 
     /// The codes of what is found, each once, in their order.

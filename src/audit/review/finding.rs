@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 
 /// One thing that is wrong.
@@ -116,6 +117,14 @@ pub enum Wrong {
     /// A version of trust that is not there, or not what the log says.
     #[error("trust: {0}")]
     Trust(String),
+    /// Not the version of trust to which signed updates lead, or one further than they do.
+    #[error("trust {found} came into force; from the pin the signed updates lead to {leads}")]
+    Unvouched {
+        /// In the log.
+        found: TrustVersion,
+        /// The version of that number, or the last.
+        leads: TrustVersion,
+    },
     /// The store did not give what it should have.
     #[error("{reason}")]
     Unreadable {
@@ -142,6 +151,7 @@ impl Wrong {
             Self::Tables => "log-tables",
             Self::Trust(_) => "log-trust",
             Self::Unreadable { .. } => "log-unreadable",
+            Self::Unvouched { .. } => "log-trust-chain",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What can be judged alone (a line's hash, a signature, a quorum) is judged on all cores; what depends on the order
 //! follows on one. Nothing is believed because the store says so: trust is what hashes to the version that the log
-//! names, and whether that version is the right one is shown by the caller's pin.
+//! names, and that is one to which signed updates lead from the caller's pin.
 
 mod finding;
 mod order;
@@ -16,6 +16,7 @@ use std::thread;
 use super::checkpoint::{Checkpoint, SignedCheckpoint};
 use super::note::LogKey;
 use super::tree::{Edge, root};
+use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::store::{LogHashes, Store, StoreError};
 
@@ -39,6 +40,16 @@ pub struct Against<'a> {
     pub kept: &'a [SignedCheckpoint],
     /// How many cores to use.
     pub threads: NonZeroUsize,
+    /// The versions of trust from a pin on, each led to by an update that its people signed
+    /// ([`crate::trust::chain::follow`]). Older ones cannot be told from it.
+    pub way: &'a [TrustVersion],
+}
+
+impl<'a> Against<'a> {
+    /// Against its key alone, on so many cores.
+    pub fn key(key: &'a LogKey, threads: NonZeroUsize) -> Self {
+        Self { key, kept: &[], threads, way: &[] }
+    }
 }
 
 /// What was seen.
@@ -60,6 +71,8 @@ pub struct Review {
     pub uses: u64,
     /// Versions of trust that came into force, and whose files are kept.
     pub trusts: u64,
+    /// Those of them to which signed updates lead from the pin; the others are older than it.
+    pub followed: u64,
     /// What is wrong; at most the first hundred.
     pub findings: Vec<Finding>,
     /// How many findings there were in all.
@@ -121,10 +134,14 @@ pub fn review(
     review.entries = run.edge.size();
     review.root = Some(run.edge.root());
     review.uses = run.order.uses();
-    for version in run.order.versions() {
+    for (index, version) in run.order.versions() {
         match trusts.get(version) {
             Ok(_) => review.trusts += 1,
-            Err(reason) => review.add(Finding::log(Wrong::Trust(reason))),
+            Err(reason) => review.add(Finding::at(*index, Wrong::Trust(reason))),
+        }
+        match trusts::is_followed(version, against.way) {
+            Ok(followed) => review.followed += u64::from(followed),
+            Err(wrong) => review.add(Finding::at(*index, wrong)),
         }
     }
     Ok(review)

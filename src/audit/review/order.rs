@@ -23,7 +23,7 @@ pub(super) struct Order {
     trust: Option<TrustVersion>,
     /// A token was revoked under that version.
     lost: bool,
-    versions: Vec<TrustVersion>,
+    versions: Vec<(u64, TrustVersion)>,
     requests: BTreeMap<RequestId, State>,
     debts: Vec<Owed>,
     /// The debt that the next entry must settle, and by which request.
@@ -65,8 +65,8 @@ impl Order {
         self.uses
     }
 
-    /// The versions of trust that came into force, oldest first.
-    pub(super) fn versions(&self) -> &[TrustVersion] {
+    /// The versions of trust that came into force, oldest first, and the entries that say so.
+    pub(super) fn versions(&self) -> &[(u64, TrustVersion)] {
         &self.versions
     }
 
@@ -183,7 +183,7 @@ impl Order {
         }
         self.trust = Some(version);
         self.lost = false;
-        self.versions.push(version);
+        self.versions.push((index, version));
     }
 
     fn check_trust(&self, index: u64, version: &TrustVersion, tell: Tell<'_>) {

@@ -1,8 +1,10 @@
-//! The versions of trust that a log names, made of the files that the store archived.
+//! The versions of trust that a log names, made of the files that the store archived, and whether they are the right
+//! ones.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::finding::Wrong;
 use crate::challenge::TrustVersion;
 use crate::store::Store;
 use crate::trust::manifest::Manifest;
@@ -63,4 +65,14 @@ impl<'a> Trusts<'a> {
         }
         Ok(Version { trust, manifest: Manifest::new(&files), files })
     }
+}
+
+/// Whether the way of signed updates comes to a version; no, if it begins later, or there is none.
+pub(super) fn is_followed(version: &TrustVersion, way: &[TrustVersion]) -> Result<bool, Wrong> {
+    let (Some(first), Some(last)) = (way.first(), way.last()) else { return Ok(false) };
+    if version.number < first.number {
+        return Ok(false);
+    }
+    let there = way.iter().find(|there| there.number == version.number).unwrap_or(last);
+    if there == version { Ok(true) } else { Err(Wrong::Unvouched { found: *version, leads: *there }) }
 }

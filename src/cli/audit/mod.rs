@@ -14,8 +14,10 @@ use clap::Subcommand;
 use crate::audit::export::Entries;
 use crate::audit::tree::{Hashes, TreeError};
 use crate::audit::{Entry, LogKey};
+use crate::challenge::TrustVersion;
+use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome};
-use crate::cli::{Common, local, place};
+use crate::cli::{Common, local};
 use crate::digest::Sha256Digest;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
@@ -58,6 +60,8 @@ pub(super) fn audit(common: &Common, command: &Command) -> Outcome {
 struct Log {
     store: Sqlite,
     trust: Trust,
+    /// The versions from the pin on, as signed updates lead.
+    way: Vec<TrustVersion>,
     key: LogKey,
 }
 
@@ -67,13 +71,14 @@ impl Log {
     /// # Errors
     /// If there is none, or trust names no key for it.
     fn open(common: &Common) -> Result<Self, Failure> {
-        let (trust, key) = trusted(common)?;
+        let Chosen { trust, way, .. } = place::trust(common.trust.as_deref(), common.unpinned)?;
+        let key = log_key(&trust)?;
         let missing = || {
             Failure::failed("no-log", "no verifier has kept a log here")
                 .hint("run this where `touchgate run` is run, or name an export with --folder")
         };
         let store = local::store_to_read(&key)?.ok_or_else(missing)?;
-        Ok(Self { store, trust, key })
+        Ok(Self { store, trust, way, key })
     }
 
     /// Reads every entry, oldest first, as long as `each` wants more.
@@ -101,11 +106,9 @@ impl Log {
     }
 }
 
-/// Trust, and the key of the log that it names.
-fn trusted(common: &Common) -> Result<(Trust, LogKey), Failure> {
-    let trust = place::trust(common.trust.as_deref(), common.unpinned)?.trust;
-    let key = trust.log_key.clone().ok_or_else(|| local::no_key("log_key"))?;
-    Ok((trust, key))
+/// The key of the log that trust names.
+fn log_key(trust: &Trust) -> Result<LogKey, Failure> {
+    trust.log_key.clone().ok_or_else(|| local::no_key("log_key"))
 }
 
 fn entry(index: u64, line: &str) -> Result<Entry, Failure> {

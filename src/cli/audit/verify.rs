@@ -12,9 +12,9 @@ use crate::audit::SignedCheckpoint;
 use crate::audit::export::Export;
 use crate::audit::review::{Against, Finding, Review, Wrong, review};
 use crate::audit::tree::root;
-use crate::cli::audit::{Log, export, kept, trusted};
+use crate::cli::audit::{Log, export, kept, log_key};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, say};
-use crate::cli::{Common, local};
+use crate::cli::{Common, local, place};
 
 /// Findings that are printed.
 const SHOWN: usize = 20;
@@ -54,7 +54,8 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let terminal = io::stderr().is_terminal() && !common.json;
     let mut told = 0;
-    let found = review(&log.store, &Against { key: &log.key, kept: &kept, threads }, |done, size| {
+    let against = Against { kept: &kept, way: &log.way, ..Against::key(&log.key, threads) };
+    let found = review(&log.store, &against, |done, size| {
         if terminal && done / STEP > told {
             told = done / STEP;
             say(&format!("{done} of {size} entries\n"));
@@ -66,7 +67,8 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
     }
     kept::keep(&log.store, &log.trust)?;
     let root = found.root.map(|root| root.to_string()).unwrap_or_default();
-    let text = format!(
+    let mut unchecked = Vec::new();
+    let mut text = format!(
         "the log is whole: {} entries, root {root}\n  \
          {} checkpoints, each the beginning of the next{}\n  \
          {} signatures verified again, {} decisions made again, {} uses, {} versions of trust\n",
@@ -78,6 +80,13 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
         found.uses,
         found.trusts,
     );
+    if found.followed < found.trusts {
+        let older = found.trusts - found.followed;
+        text.push_str(&format!(
+            "  not checked: {older} of these versions, to which no update leads from a pin\n"
+        ));
+        unchecked.push("older-trust");
+    }
     Ok(Report::decided(Verdict::Approved, text)
         .with("entries", found.entries)
         .with("root", root)
@@ -86,7 +95,9 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
         .with("signatures", found.signatures)
         .with("decisions", found.decisions)
         .with("uses", found.uses)
-        .with("trusts", found.trusts))
+        .with("trusts", found.trusts)
+        .with("followed", found.followed)
+        .with("unchecked", unchecked))
 }
 
 fn read_all(files: &[PathBuf], key: &crate::audit::LogKey) -> Result<Vec<SignedCheckpoint>, Failure> {
@@ -94,7 +105,8 @@ fn read_all(files: &[PathBuf], key: &crate::audit::LogKey) -> Result<Vec<SignedC
 }
 
 fn verify_folder(common: &Common, folder: &Path, against: &[PathBuf]) -> Outcome {
-    let (trust, key) = trusted(common)?;
+    let trust = place::trust(common.trust.as_deref(), common.unpinned)?.trust;
+    let key = log_key(&trust)?;
     let kept = read_all(against, &key)?;
     let opened = Export::open(folder, &key, &trust.witnesses).map_err(export::failure)?;
     let mut bad = None;

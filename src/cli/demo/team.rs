@@ -175,7 +175,8 @@ impl Story {
     ) -> Result<(), Failure> {
         let review = |store: &Sqlite| -> Result<Review, Failure> {
             let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-            let against = review::Against { key, kept: std::slice::from_ref(kept), threads };
+            let against =
+                review::Against { kept: std::slice::from_ref(kept), ..review::Against::key(key, threads) };
             review::review(store, &against, |_, _| {}).map_err(|error| failed(&error))
         };
         let open = || {
