@@ -6,6 +6,9 @@
 mod case;
 #[path = "audit/chain.rs"]
 mod chain;
+#[cfg(feature = "virtual-card")]
+#[path = "audit/counters.rs"]
+mod counters;
 #[path = "audit/gate.rs"]
 #[allow(dead_code)]
 mod gate;

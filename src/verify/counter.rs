@@ -171,38 +171,12 @@ impl CounterError {
 }
 
 /// A counter that is this very key's, before it is compared with others.
-pub(super) struct Believed {
+#[derive(Clone, Debug)]
+pub(crate) struct BelievedCounter {
     signatures: u32,
     root: Root,
     /// What the attestation in trust says, if it is believed and this key's.
     enrolled: Option<u32>,
-}
-
-/// Believes a counter, or says why not: chain, slot, key, serial, root, in this order.
-pub(super) fn believe(presented: &Presented, token: &Token, now: UnixTime) -> Result<Believed, CounterError> {
-    let none = CounterError::NotBelieved(AttestationError::NoCertificate);
-    let (attestation, others) = presented.certificates.split_first().ok_or(none)?;
-    let attestation = verify_under(attestation, others, &presented.roots, now);
-    let attestation = attestation.map_err(CounterError::NotBelieved)?;
-    let said = attestation.statement();
-    // Only attestations of signature keys have a counter, and they always do.
-    let Some(signatures) = said.signatures else { return Err(CounterError::OtherSlot { slot: said.slot }) };
-    if !token.key.is_attested_by(&said.key) {
-        return Err(CounterError::OtherKey);
-    }
-    if said.serial.to_string() != token.serial {
-        let enrolled = token.serial.clone();
-        return Err(CounterError::OtherSerial { attested: said.serial, enrolled });
-    }
-    let recorded = token.attestation.as_ref().and_then(|recorded| recorded.as_ref().ok());
-    let recorded = recorded.filter(|recorded| is_of(recorded, token));
-    if let (Some(Root::Yubico(_)), Root::Configured { name }) =
-        (recorded.map(Attestation::root), attestation.root())
-    {
-        return Err(CounterError::WeakerRoot { name: name.clone() });
-    }
-    let enrolled = recorded.and_then(|recorded| recorded.statement().signatures);
-    Ok(Believed { signatures, root: attestation.root().clone(), enrolled })
 }
 
 /// Whether what trust holds is about the key that the roster names, on the token that it names.
@@ -211,9 +185,38 @@ fn is_of(recorded: &Attestation, token: &Token) -> bool {
     token.key.is_attested_by(&said.key) && said.serial.to_string() == token.serial
 }
 
-impl Believed {
+impl BelievedCounter {
+    /// Believes a counter, or says why not: chain, slot, key, serial, root, in this order.
+    pub(crate) fn new(presented: &Presented, token: &Token, now: UnixTime) -> Result<Self, CounterError> {
+        let none = CounterError::NotBelieved(AttestationError::NoCertificate);
+        let (attestation, others) = presented.certificates.split_first().ok_or(none)?;
+        let attestation = verify_under(attestation, others, &presented.roots, now);
+        let attestation = attestation.map_err(CounterError::NotBelieved)?;
+        let said = attestation.statement();
+        // Only attestations of signature keys have a counter, and they always do.
+        let Some(signatures) = said.signatures else {
+            return Err(CounterError::OtherSlot { slot: said.slot });
+        };
+        if !token.key.is_attested_by(&said.key) {
+            return Err(CounterError::OtherKey);
+        }
+        if said.serial.to_string() != token.serial {
+            let enrolled = token.serial.clone();
+            return Err(CounterError::OtherSerial { attested: said.serial, enrolled });
+        }
+        let recorded = token.attestation.as_ref().and_then(|recorded| recorded.as_ref().ok());
+        let recorded = recorded.filter(|recorded| is_of(recorded, token));
+        if let (Some(Root::Yubico(_)), Root::Configured { name }) =
+            (recorded.map(Attestation::root), attestation.root())
+        {
+            return Err(CounterError::WeakerRoot { name: name.clone() });
+        }
+        let enrolled = recorded.and_then(|recorded| recorded.statement().signatures);
+        Ok(Self { signatures, root: attestation.root().clone(), enrolled })
+    }
+
     /// Compares it with what is known `before` this answer, which was signed at `at`; gives what is known after it.
-    pub(super) fn compare(
+    pub(crate) fn compare(
         &self,
         before: Option<Counter>,
         at: UnixTime,
@@ -268,7 +271,7 @@ pub fn count(
     before: Option<Counter>,
     now: UnixTime,
 ) -> Result<(Counted, Counter), Rejection> {
-    let believed = believe(presented, holder(trust, answer.key())?, now)?;
+    let believed = BelievedCounter::new(presented, holder(trust, answer.key())?, now)?;
     Ok(believed.compare(before, answer.signed_at())?)
 }
 

@@ -20,6 +20,7 @@ use crate::trust::quorum::may_fill;
 use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
+pub(crate) use counter::BelievedCounter;
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
 pub(crate) use key::is_small_order;
 pub use key::{KeyError, Lifetime, SigningKey};
@@ -314,7 +315,7 @@ fn settle(
     let mut answer = judge(response, trust, Some(ledger), now)?;
     let believed = match presented {
         None => None,
-        Some(presented) => Some(counter::believe(presented, counter::holder(trust, &answer.key)?, now)?),
+        Some(presented) => Some(BelievedCounter::new(presented, counter::holder(trust, &answer.key)?, now)?),
     };
     for _ in 0..MAX_OVERTAKEN {
         let unrecorded = |reason| Rejection::Unrecorded { reason };

@@ -60,6 +60,14 @@ pub enum Wrong {
         /// In its words.
         reason: String,
     },
+    /// A counter that is not the signing key's, did not go forward, or counts something else than was logged.
+    #[error("the counter of the answer does not hold ({code}): {reason}")]
+    Counter {
+        /// The stable name of the check that failed.
+        code: &'static str,
+        /// In its words.
+        reason: String,
+    },
     /// Deciding again gives something else.
     #[error("decided again, it comes out otherwise: {reason}")]
     Decision {
@@ -140,6 +148,7 @@ impl Wrong {
             Self::Answer { .. } => "log-answer",
             Self::Behind { .. } => "log-behind",
             Self::Checkpoint { .. } => "log-checkpoint",
+            Self::Counter { .. } => "log-counter",
             Self::Decision { .. } => "log-decision",
             Self::Entry { .. } => "log-entry",
             Self::Fork { .. } => "log-fork",

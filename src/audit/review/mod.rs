@@ -4,6 +4,7 @@
 //! follows on one. Nothing is believed because the store says so: trust is what hashes to the version that the log
 //! names, and that is one to which signed updates lead from the caller's pin.
 
+mod counters;
 mod finding;
 mod order;
 mod signed;
@@ -20,6 +21,7 @@ use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::store::{LogHashes, Store, StoreError};
 
+pub use counters::Authorities;
 pub use finding::{Finding, Wrong};
 use order::Order;
 use signed::Signed;
@@ -43,12 +45,14 @@ pub struct Against<'a> {
     /// The versions of trust from a pin on, each led to by an update that its people signed
     /// ([`crate::trust::chain::follow`]). Older ones cannot be told from it.
     pub way: &'a [TrustVersion],
+    /// What attestations of counters may lead to.
+    pub authorities: Authorities<'a>,
 }
 
 impl<'a> Against<'a> {
     /// Against its key alone, on so many cores.
     pub fn key(key: &'a LogKey, threads: NonZeroUsize) -> Self {
-        Self { key, kept: &[], threads, way: &[] }
+        Self { key, kept: &[], threads, way: &[], authorities: Authorities::default() }
     }
 }
 
@@ -67,6 +71,10 @@ pub struct Review {
     pub signatures: u64,
     /// Decisions that were decided again, and alike.
     pub decisions: u64,
+    /// Counters of tokens that came with answers and hold.
+    pub counters: u64,
+    /// Those that lead to no root that is known here.
+    pub strange: u64,
     /// Uses of grants.
     pub uses: u64,
     /// Versions of trust that came into force, and whose files are kept.
@@ -134,6 +142,7 @@ pub fn review(
     review.entries = run.edge.size();
     review.root = Some(run.edge.root());
     review.uses = run.order.uses();
+    (review.counters, review.strange) = run.order.counters();
     for (index, version) in run.order.versions() {
         match trusts.get(version) {
             Ok(_) => review.trusts += 1,
@@ -211,6 +220,7 @@ impl Run<'_> {
     fn judge(&mut self, trusts: &Trusts<'_>, lines: &[String]) -> Result<(Batch, Vec<String>), StoreError> {
         let start = self.edge.size();
         let threads = self.against.threads.get();
+        let authorities = &self.against.authorities;
         let decisions = std::mem::take(&mut self.decisions);
         let (each, few) = (lines.len().div_ceil(threads).max(1), decisions.len().div_ceil(threads).max(1));
         let parts: Vec<_> = (0..threads)
@@ -227,7 +237,8 @@ impl Run<'_> {
                 .into_iter()
                 .map(|(lines, decisions)| {
                     scope.spawn(move || {
-                        let judged: Vec<_> = lines.iter().map(|line| work::judge(line, trusts)).collect();
+                        let judged: Vec<_> =
+                            lines.iter().map(|line| work::judge(line, trusts, authorities)).collect();
                         let decided: Vec<_> =
                             decisions.iter().map(|decision| work::decide(decision, trusts)).collect();
                         (judged, decided)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::counters::Counters;
 use super::finding::{Finding, Wrong};
 use super::work::{Decision, Given, Judged, What};
 use crate::audit::entry::{Entry, Outcome};
@@ -24,6 +25,7 @@ pub(super) struct Order {
     /// A token was revoked under that version.
     lost: bool,
     versions: Vec<(u64, TrustVersion)>,
+    counters: Counters,
     requests: BTreeMap<RequestId, State>,
     debts: Vec<Owed>,
     /// The debt that the next entry must settle, and by which request.
@@ -63,6 +65,11 @@ impl Order {
     /// How often a grant was used.
     pub(super) fn uses(&self) -> u64 {
         self.uses
+    }
+
+    /// How many counters of tokens were compared, and how many were not for want of a root.
+    pub(super) fn counters(&self) -> (u64, u64) {
+        (self.counters.compared, self.counters.strange)
     }
 
     /// The versions of trust that came into force, oldest first, and the entries that say so.
@@ -113,6 +120,9 @@ impl Order {
         let (id, person) = (answer.challenge().id, answer.person().to_owned());
         let (decision, text) = (answer.decision().word(), text_of(answer.challenge()));
         self.check_trust(index, &answer.challenge().trust, tell);
+        if let Err(wrong) = self.counters.follow(answer, &given.came) {
+            tell(Finding::at(index, wrong));
+        }
         let before: bool;
         let as_asked: bool;
         match self.requests.get_mut(&id) {
@@ -306,6 +316,7 @@ impl Order {
 /// # Errors
 /// If the store fails.
 pub(super) fn compare(order: &Order, store: &dyn Store, tell: Tell<'_>) -> Result<(), StoreError> {
+    order.counters.compare(store, tell)?;
     let mut differ = |what: String| tell(Finding::log(Wrong::Store(what)));
     for (id, state) in &order.requests {
         let Some(record) = store.request(id)? else {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::counters::{self, Authorities, Came};
 use super::finding::{Finding, Wrong};
 use super::trusts::Trusts;
 use crate::audit::Entry;
@@ -41,6 +42,7 @@ pub(super) enum What {
 pub(super) struct Given {
     pub(super) verified: Verified,
     pub(super) counter: Option<String>,
+    pub(super) came: Came,
     pub(super) at: UnixTime,
 }
 
@@ -60,7 +62,7 @@ impl Judged {
 }
 
 /// Judges a line.
-pub(super) fn judge(line: &str, trusts: &Trusts<'_>) -> Judged {
+pub(super) fn judge(line: &str, trusts: &Trusts<'_>, authorities: &Authorities<'_>) -> Judged {
     let leaf = leaf_hash(line.as_bytes());
     let what = match Entry::parse(line.as_bytes()) {
         Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
@@ -68,9 +70,8 @@ pub(super) fn judge(line: &str, trusts: &Trusts<'_>) -> Judged {
             Ok(challenge) => What::Asked(Box::new(challenge), at),
             Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
         },
-        Ok(answered @ Entry::Answered { .. }) => {
-            answer(&answered, trusts).map_or_else(What::Bad, |given| What::Answered(Box::new(given)))
-        }
+        Ok(answered @ Entry::Answered { .. }) => answer(&answered, trusts, authorities)
+            .map_or_else(What::Bad, |given| What::Answered(Box::new(given))),
         Ok(revoked @ Entry::TokenRevoked { .. }) => match check_revocation(&revoked, trusts) {
             Ok(()) => What::Other(revoked),
             Err(wrong) => What::Bad(wrong),
@@ -81,7 +82,7 @@ pub(super) fn judge(line: &str, trusts: &Trusts<'_>) -> Judged {
 }
 
 /// Verifies an answer under the trust that it names, as at the moment at which it was recorded.
-fn answer(entry: &Entry, trusts: &Trusts<'_>) -> Result<Given, Wrong> {
+fn answer(entry: &Entry, trusts: &Trusts<'_>, authorities: &Authorities<'_>) -> Result<Given, Wrong> {
     let Entry::Answered { at, statement, signature, counter, .. } = entry else {
         return Err(Wrong::Entry { reason: "not an answer".into() });
     };
@@ -96,13 +97,12 @@ fn answer(entry: &Entry, trusts: &Trusts<'_>) -> Result<Given, Wrong> {
         Response { statement: statement.clone().into_bytes(), signature: signature.clone().into_bytes() };
     let verified = verify::response(&response, &version.trust, &mut ledger, *at)
         .map_err(|rejection| wrong(rejection.code(), rejection.to_string()))?;
-    let given = Given { verified, counter: counter.clone(), at: *at };
-    match recorded(entry, given.answer()) {
-        None => Ok(given),
-        Some(field) => {
-            Err(wrong("recorded", format!("what was signed says otherwise than the entry's {field}")))
-        }
+    let mut given = Given { verified, counter: counter.clone(), came: Came::Without, at: *at };
+    if let Some(field) = recorded(entry, given.answer()) {
+        return Err(wrong("recorded", format!("what was signed says otherwise than the entry's {field}")));
     }
+    given.came = counters::believe(entry, given.answer(), &version.trust, authorities)?;
+    Ok(given)
 }
 
 /// Verifies the revocation of a token as at the moment at which it was recorded.

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::audit::SignedCheckpoint;
 use crate::audit::export::Export;
-use crate::audit::review::{Against, Finding, Review, Wrong, review};
+use crate::audit::review::{self, Against, Finding, Review, Wrong, review};
 use crate::audit::tree::root;
 use crate::cli::audit::{Log, export, kept, log_key};
+use crate::cli::authorities::Authorities;
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, say};
 use crate::cli::{Common, local, place};
 
@@ -25,6 +26,7 @@ const EXAMPLE: &str = "\
 Example:
   touchgate audit verify
   touchgate audit verify --against alice.checkpoint      and it must continue what alice kept
+  touchgate audit verify --root own.pem                  counters on the word of a root of your own
   touchgate audit verify --folder /srv/log               an export, without the store: entries and tree";
 
 // Arguments of `audit verify`.
@@ -37,24 +39,32 @@ pub(in crate::cli) struct Arguments {
     /// Judge an export instead of the store: its entries, tiles and checkpoint, not the signatures in them
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+    /// More certificates between a counter and its root, PEM or DER; a directory gives every file in it
+    #[arg(long, value_name = "FILE", conflicts_with = "folder")]
+    intermediates: Vec<PathBuf>,
+    /// A root for counters beside Yubico's; what it vouches for is its word
+    #[arg(long, value_name = "FILE", conflicts_with = "folder")]
+    root: Vec<PathBuf>,
 }
 
 /// Judges it.
 pub(super) fn verify(common: &Common, arguments: &Arguments) -> Outcome {
     match &arguments.folder {
         Some(folder) => verify_folder(common, folder, &arguments.against),
-        None => verify_store(common, &arguments.against),
+        None => verify_store(common, arguments),
     }
 }
 
-fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
+fn verify_store(common: &Common, arguments: &Arguments) -> Outcome {
     let log = Log::open(common)?;
     kept::check(&log.store, &log.trust)?;
-    let kept = read_all(against, &log.key)?;
+    let kept = read_all(&arguments.against, &log.key)?;
+    let known = Authorities::read(&arguments.intermediates, &arguments.root)?;
+    let authorities = review::Authorities { intermediates: &known.intermediates, roots: &known.roots };
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let terminal = io::stderr().is_terminal() && !common.json;
     let mut told = 0;
-    let against = Against { kept: &kept, way: &log.way, ..Against::key(&log.key, threads) };
+    let against = Against { kept: &kept, way: &log.way, authorities, ..Against::key(&log.key, threads) };
     let found = review(&log.store, &against, |done, size| {
         if terminal && done / STEP > told {
             told = done / STEP;
@@ -71,11 +81,12 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
     let mut text = format!(
         "the log is whole: {} entries, root {root}\n  \
          {} checkpoints, each the beginning of the next{}\n  \
-         {} signatures verified again, {} decisions made again, {} uses, {} versions of trust\n",
+         {} signatures verified again, {} counters, {} decisions made again, {} uses, {} versions of trust\n",
         found.entries,
         found.checkpoints,
         if found.kept > 0 { format!(", and {} kept elsewhere", found.kept) } else { String::new() },
         found.signatures,
+        found.counters,
         found.decisions,
         found.uses,
         found.trusts,
@@ -87,12 +98,18 @@ fn verify_store(common: &Common, against: &[PathBuf]) -> Outcome {
         ));
         unchecked.push("older-trust");
     }
+    if found.strange > 0 {
+        let strange = found.strange;
+        text.push_str(&format!("  not checked: {strange} counters more, of keys one of whose counters leads to no root known here\n"));
+        unchecked.push("counter");
+    }
     Ok(Report::decided(Verdict::Approved, text)
         .with("entries", found.entries)
         .with("root", root)
         .with("checkpoints", found.checkpoints)
         .with("kept", found.kept)
         .with("signatures", found.signatures)
+        .with("counters", found.counters)
         .with("decisions", found.decisions)
         .with("uses", found.uses)
         .with("trusts", found.trusts)
