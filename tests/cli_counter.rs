@@ -276,6 +276,14 @@ fn run_remembers_the_counter_from_one_to_the_next() {
         "{ran:?}"
     );
 
+    // The log has all of it, and it is judged again there; without the root nothing can be said of the counters.
+    let judged = |options: &[&str]| {
+        let object = run(world.touchgate(["audit", "verify", "--json"]).args(options)).succeeded().json();
+        [&object["signatures"], &object["counters"], &object["unchecked"]].map(Value::clone)
+    };
+    assert_eq!(judged(&ROOT), [json!(5), json!(3), json!([])]);
+    assert_eq!(judged(&[]), [json!(5), json!(0), json!(["counter"])]);
+
     // What cannot be read is found out before the PIN, also where no counter was asked for.
     fs::write(&kept, "something else\n").unwrap();
     fs::remove_file(world.home.work().join("ran")).unwrap();
