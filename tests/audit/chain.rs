@@ -88,6 +88,7 @@ fn a_version_that_nobody_signed_is_found() {
     let (code, said) = json(&gate, &["verify"]);
     assert_eq!((code, &said["code"]), (3, &"log-trust-chain".into()), "{said}");
     assert_eq!(said["findings"][0]["index"], 1, "{said}");
+    assert!(said["hint"].as_str().unwrap().contains("made a version up"), "{said}");
 }
 
 #[test]

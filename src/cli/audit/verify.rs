@@ -185,7 +185,12 @@ fn rejected(found: &Review) -> Failure {
         failure = failure.fact("found", finding.to_string());
     }
     let objects: Vec<Value> = found.findings.iter().map(object).collect();
-    let hint = "keep the store as it is and compare it with an export or a checkpoint that others kept";
+    let hint = match code {
+        "log-trust-chain" => {
+            "fetch the newest trust with all of versions/; if it is that, whoever has the log's key made a version up"
+        }
+        _ => "keep the store as it is and compare it with an export or a checkpoint that others kept",
+    };
     Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure }
         .with("findings", objects)
         .with("entries", found.entries)
