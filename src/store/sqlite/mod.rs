@@ -40,8 +40,8 @@ const MAX_COUNTER: usize = crate::enrolment::MAX_ATTESTATION;
 const MAX_VALUE: i32 = 2 << 20;
 /// How long another process is waited for; each of its commits takes a flush of the disk.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Pages after which what was appended is moved into the file: 16 MiB, so that a page that changes often is moved once.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// Pages after which what was appended is moved into the file: 64 MiB, so that a page that changes often is moved once.
+const CHECKPOINT_PAGES: i64 = 16 * 1024;
 /// KiB of pages that each of the two connections may hold.
 const WRITER_CACHE: i64 = 32 * 1024;
 const READER_CACHE: i64 = 8 * 1024;

@@ -6,7 +6,7 @@ use sequoia_openpgp::Fingerprint;
 use crate::audit::entry::Outcome;
 use crate::audit::tree::Edge;
 use crate::challenge::{Challenge, RequestId};
-use crate::response::MAX_SIGNATURE;
+use crate::response::{MAX_SIGNATURE, Response};
 use crate::statement::MAX_STATEMENT;
 use crate::store::sqlite::{MAX_CLAIMS, MAX_COUNTER, bad, log, read, trust};
 use crate::store::{AnswerRecord, CommitError, GrantRecord, Op, Position, StoreError, Unusable};
@@ -22,13 +22,45 @@ pub(super) const OUTCOMES: [(Outcome, &str); 5] = [
     (Outcome::Withdrawn, "withdrawn"),
 ];
 
+/// An entry of a change, as it is appended: its line, and the request that it is about.
+pub(super) type Line = (String, Option<RequestId>);
+
+/// The lines of a change: what can be made ready before anybody writes.
+///
+/// # Errors
+/// If an entry is larger than any.
+pub(super) fn lines(change: &[Op]) -> Result<Vec<Line>, StoreError> {
+    let entries = change.iter().filter_map(|op| match op {
+        Op::Log(entry) => Some(entry),
+        _ => None,
+    });
+    entries
+        .map(|entry| match entry.to_line() {
+            Ok(line) => Ok((line, entry.request())),
+            Err(error) => Err(bad("the entry", error.to_string())),
+        })
+        .collect()
+}
+
+/// A change and its [`lines`].
+#[derive(Clone, Copy)]
+pub(super) struct Ready<'a> {
+    pub(super) ops: &'a [Op],
+    pub(super) lines: &'a [Line],
+}
+
 /// Writes all parts of a change, and says where its entries stand.
 ///
 /// # Errors
 /// Any [`CommitError`]; whoever calls then takes back what was written before it.
-pub(super) fn apply(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<Vec<Position>, CommitError> {
-    let mut positions = Vec::new();
-    for op in change {
+pub(super) fn apply(
+    db: &Connection,
+    change: Ready<'_>,
+    edge: &mut Edge,
+) -> Result<Vec<Position>, CommitError> {
+    let mut positions = Vec::with_capacity(change.lines.len());
+    let mut lines = change.lines.iter();
+    for op in change.ops {
         match op {
             Op::Close { request, revision, outcome } => close(db, *request, *revision, *outcome)?,
             Op::Counter { key, before, after } => counter(db, key, *before, *after)?,
@@ -37,9 +69,9 @@ pub(super) fn apply(db: &Connection, change: &[Op], edge: &mut Edge) -> Result<V
                 .execute(params![request.to_bytes(), resource.as_str()])?)?,
             Op::Debts { resource, seen } => same(read::debts(db, resource)? == *seen)?,
             Op::Grant(record) => grant(db, record)?,
-            Op::Log(entry) => {
-                let line = entry.to_line().map_err(|error| bad("the entry", error.to_string()))?;
-                positions.push(log::append(db, edge, &line, entry.request())?);
+            Op::Log(_) => {
+                let (line, about) = lines.next().ok_or_else(|| bad("the entry", "has no line"))?;
+                positions.push(log::append(db, edge, line, *about)?);
             }
             Op::Once { request, person, code } => once(db, *request, person, code)?,
             Op::Open(challenge) => open(db, challenge)?,
@@ -66,13 +98,12 @@ fn one(changed: usize) -> Result<(), CommitError> {
     if changed == 1 { Ok(()) } else { Err(CommitError::Overtaken) }
 }
 
-/// Keeps what is long and written once.
-fn document(db: &Connection, what: &str, body: &[u8], most: usize) -> Result<i64, StoreError> {
-    if body.len() > most {
-        return Err(bad(what, format!("takes {} bytes, {most} are allowed", body.len())));
+/// Nothing is kept that would not be read again.
+fn bounded(what: &str, body: &[u8], most: usize) -> Result<(), StoreError> {
+    match body.len() {
+        length if length > most => Err(bad(what, format!("takes {length} bytes, {most} are allowed"))),
+        _ => Ok(()),
     }
-    db.prepare_cached("INSERT INTO document (body) VALUES (?1)")?.execute([body])?;
-    Ok(db.last_insert_rowid())
 }
 
 /// A time as it is written.
@@ -81,10 +112,13 @@ pub(super) fn seconds(at: UnixTime) -> i64 {
 }
 
 fn open(db: &Connection, challenge: &Challenge) -> Result<(), CommitError> {
-    let text = document(db, "the challenge", challenge.to_text().as_bytes(), MAX_STATEMENT)?;
+    let text = challenge.to_text();
+    bounded("the challenge", text.as_bytes(), MAX_STATEMENT)?;
+    db.prepare_cached("INSERT INTO challenge (body) VALUES (?1)")?.execute([text.as_bytes()])?;
     let mut insert =
         db.prepare_cached("INSERT INTO request VALUES (?1, ?2, 0, NULL, ?3) ON CONFLICT DO NOTHING")?;
-    one(insert.execute(params![challenge.id.to_bytes(), challenge.id.short_code(), text])?)
+    let (id, code) = (challenge.id.to_bytes(), challenge.id.short_code());
+    one(insert.execute(params![id, code, db.last_insert_rowid()])?)
 }
 
 fn close(db: &Connection, request: RequestId, revision: u32, outcome: Outcome) -> Result<(), CommitError> {
@@ -102,14 +136,16 @@ fn step(
     answer: &AnswerRecord,
 ) -> Result<(), CommitError> {
     let AnswerRecord { person, decision, response, counter, at } = answer;
-    let statement = document(db, "the statement", &response.statement, MAX_STATEMENT)?;
-    let signature = document(db, "the signature", &response.signature, MAX_SIGNATURE)?;
-    let counter = counter.as_ref().map(|pem| document(db, "the counter", pem.as_bytes(), MAX_COUNTER));
-    let counter = counter.transpose()?;
+    let Response { statement, signature } = response;
+    bounded("the statement", statement, MAX_STATEMENT)?;
+    bounded("the signature", signature, MAX_SIGNATURE)?;
+    bounded("the counter", counter.as_deref().unwrap_or_default().as_bytes(), MAX_COUNTER)?;
+    db.prepare_cached("INSERT INTO response (statement, signature, counter) VALUES (?1, ?2, ?3)")?
+        .execute(params![statement, signature, counter])?;
     let id = request.to_bytes();
     let inserted = db
-        .prepare_cached("INSERT INTO answer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING")?
-        .execute(params![id, person, decision, revision, seconds(*at), statement, signature, counter])?;
+        .prepare_cached("INSERT INTO answer VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?
+        .execute(params![id, person, decision, revision, seconds(*at), db.last_insert_rowid()])?;
     if inserted == 0 {
         return Err(CommitError::Again);
     }
@@ -157,7 +193,7 @@ fn grant(db: &Connection, record: &GrantRecord) -> Result<(), CommitError> {
     if *uses == 0 || used > uses {
         return Err(bad("the grant", format!("is for {uses} uses, of which {used} were made")).into());
     }
-    let claims = document(db, "the claims", claims.as_bytes(), MAX_CLAIMS)?;
+    bounded("the claims", claims.as_bytes(), MAX_CLAIMS)?;
     let mut insert =
         db.prepare_cached("INSERT INTO granted VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING")?;
     let revoked = revoked.map(seconds);

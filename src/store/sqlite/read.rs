@@ -1,6 +1,7 @@
 //! Rows back into types: what does not read is an error, and nothing is handed out in part.
 
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 use sequoia_openpgp::Fingerprint;
 
 use crate::challenge::{Challenge, RequestId};
@@ -16,11 +17,14 @@ use crate::verify::Counter;
 /// A request with its answers, all as of one moment: `db` must be in a transaction.
 pub(super) fn request(db: &Connection, id: &RequestId) -> Result<Option<RequestRecord>, StoreError> {
     let named = format!("request {id}");
-    let mut read = db.prepare_cached("SELECT revision, outcome, challenge FROM request WHERE id = ?1")?;
-    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?));
-    let Some((revision, outcome, challenge)) = read.query_row([id.to_bytes()], row).optional()? else {
-        return Ok(None);
-    };
+    let mut read = db.prepare_cached(
+        "SELECT revision, outcome, body FROM request LEFT JOIN challenge ON challenge.id = challenge
+         WHERE request.id = ?1",
+    )?;
+    let mut rows = read.query([id.to_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (revision, outcome) = (row.get(0)?, row.get::<_, Option<String>>(1)?);
+    let text = bytes(row, 2, &named, MAX_STATEMENT)?;
     let outcome = match outcome {
         None => None,
         Some(word) => {
@@ -28,7 +32,6 @@ pub(super) fn request(db: &Connection, id: &RequestId) -> Result<Option<RequestR
             Some(known.ok_or_else(|| bad(&named, format!("ended in {word:?}")))?.0)
         }
     };
-    let text = document(db, &named, challenge, MAX_STATEMENT)?;
     let challenge = Challenge::parse(&text).map_err(|error| bad(&named, error.to_string()))?;
     if challenge.id != *id {
         return Err(bad(&named, format!("has the text of {}", challenge.id)));
@@ -49,8 +52,8 @@ fn answers(
     request: &RequestId,
 ) -> Result<Vec<(u32, AnswerRecord)>, StoreError> {
     let mut read = db.prepare_cached(
-        "SELECT number, person, decision, at, statement, signature, counter FROM answer
-         WHERE request = ?1 ORDER BY number",
+        "SELECT number, person, decision, at, statement, signature, counter
+         FROM answer LEFT JOIN response ON response.id = response WHERE request = ?1 ORDER BY number",
     )?;
     let mut rows = read.query([request.to_bytes()])?;
     let mut found = Vec::new();
@@ -60,14 +63,16 @@ fn answers(
             "refuse" => "refuse",
             other => return Err(bad(named, format!("was answered with {other:?}"))),
         };
-        let counter = row.get::<_, Option<i64>>(6)?;
-        let counter = counter.map(|id| text(document(db, named, id, MAX_COUNTER)?, named)).transpose()?;
+        let counter = match row.get_ref(6)? {
+            ValueRef::Null => None,
+            _ => Some(text(bytes(row, 6, named, MAX_COUNTER)?, named)?),
+        };
         let answer = AnswerRecord {
             person: row.get(1)?,
             decision,
             response: Response {
-                statement: document(db, named, row.get(4)?, MAX_STATEMENT)?,
-                signature: document(db, named, row.get(5)?, MAX_SIGNATURE)?,
+                statement: bytes(row, 4, named, MAX_STATEMENT)?,
+                signature: bytes(row, 5, named, MAX_SIGNATURE)?,
             },
             counter,
             at: time(row.get(3)?, named)?,
@@ -101,7 +106,7 @@ const GRANT: &str = "SELECT request, claims, expires, uses, used, revoked FROM g
 pub(super) fn grant(db: &Connection, request: &RequestId) -> Result<Option<GrantRecord>, StoreError> {
     let mut read = db.prepare_cached(&format!("{GRANT} WHERE request = ?1"))?;
     let mut rows = read.query([request.to_bytes()])?;
-    rows.next()?.map(|row| grant_of(db, row)).transpose()
+    rows.next()?.map(grant_of).transpose()
 }
 
 /// The grants that are worth something.
@@ -112,15 +117,15 @@ pub(super) fn live_grants(db: &Connection, now: UnixTime) -> Result<Vec<GrantRec
     let mut rows = read.query([seconds(now)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(grant_of(db, row)?);
+        found.push(grant_of(row)?);
     }
     Ok(found)
 }
 
-fn grant_of(db: &Connection, row: &Row<'_>) -> Result<GrantRecord, StoreError> {
+fn grant_of(row: &Row<'_>) -> Result<GrantRecord, StoreError> {
     let request = RequestId::from(row.get::<_, [u8; 16]>(0)?);
     let named = format!("grant {request}");
-    let claims = text(document(db, &named, row.get(1)?, MAX_CLAIMS)?, &named)?;
+    let claims = text(bytes(row, 1, &named, MAX_CLAIMS)?, &named)?;
     let (uses, used): (u32, u32) = (row.get(3)?, row.get(4)?);
     if used > uses {
         return Err(bad(&named, format!("was used {used} times of {uses}")));
@@ -144,15 +149,13 @@ pub(super) fn counter(db: &Connection, key: &Fingerprint) -> Result<Option<Count
     }))
 }
 
-fn document(db: &Connection, named: &str, id: i64, most: usize) -> Result<Vec<u8>, StoreError> {
-    let mut read = db.prepare_cached("SELECT body FROM document WHERE id = ?1")?;
-    let mut rows = read.query([id])?;
-    let row = rows.next()?.ok_or_else(|| bad(named, "refers to what is not there"))?;
-    let body = row.get_ref(0)?.as_blob().map_err(|error| bad(named, error.to_string()))?;
-    if body.len() > most {
-        return Err(bad(named, format!("holds {} bytes where {most} are allowed", body.len())));
+/// A value that is long, but not longer than it may be.
+fn bytes(row: &Row<'_>, column: usize, named: &str, most: usize) -> Result<Vec<u8>, StoreError> {
+    let bytes = row.get_ref(column)?.as_bytes().map_err(|error| bad(named, error.to_string()))?;
+    if bytes.len() > most {
+        return Err(bad(named, format!("holds {} bytes where {most} are allowed", bytes.len())));
     }
-    Ok(body.to_vec())
+    Ok(bytes.to_vec())
 }
 
 fn text(bytes: Vec<u8>, named: &str) -> Result<String, StoreError> {

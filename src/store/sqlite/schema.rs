@@ -16,11 +16,18 @@ const MIGRATIONS: [&str; 1] = [VERSION_1];
 
 /// Each page that a change touches is written and flushed, so there are few: rows that change are small, those that
 /// stand beside each other in time stand beside each other in the file (ids are ULIDs, whose first bytes are the time),
-/// and what is long is written once, into `document`. A row of `log` is the log as it came to have that many entries.
+/// and what is long and never changes is appended to a table of its own, `challenge` or `response`. A row of `log` is
+/// the log as it came to have that many entries.
 const VERSION_1: &str = "
-CREATE TABLE document (
+CREATE TABLE challenge (
     id INTEGER PRIMARY KEY,
     body BLOB NOT NULL
+) STRICT;
+CREATE TABLE response (
+    id INTEGER PRIMARY KEY,
+    statement BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    counter TEXT
 ) STRICT;
 
 CREATE TABLE request (
@@ -28,7 +35,7 @@ CREATE TABLE request (
     code TEXT NOT NULL CHECK (length(code) = 5),
     revision INTEGER NOT NULL CHECK (revision >= 0),
     outcome TEXT CHECK (outcome IN ('approved', 'expired', 'refused', 'superseded', 'withdrawn')),
-    challenge INTEGER NOT NULL
+    challenge INTEGER NOT NULL REFERENCES challenge
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX request_open ON request (code) WHERE outcome IS NULL;
 
@@ -38,9 +45,7 @@ CREATE TABLE answer (
     decision TEXT NOT NULL CHECK (decision IN ('approve', 'refuse')),
     number INTEGER NOT NULL CHECK (number >= 0),
     at INTEGER NOT NULL,
-    statement INTEGER NOT NULL,
-    signature INTEGER NOT NULL,
-    counter INTEGER,
+    response INTEGER NOT NULL REFERENCES response,
     PRIMARY KEY (request, person, decision)
 ) STRICT, WITHOUT ROWID;
 
@@ -57,7 +62,7 @@ CREATE TABLE granted (
     uses INTEGER NOT NULL CHECK (uses >= 1),
     used INTEGER NOT NULL CHECK (used BETWEEN 0 AND uses),
     revoked INTEGER,
-    claims INTEGER NOT NULL
+    claims TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX granted_live ON granted (expires) WHERE revoked IS NULL AND used < uses;
 
