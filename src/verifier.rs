@@ -8,7 +8,7 @@ use crate::evidence::{Evidence, EvidenceError};
 use crate::grant::{self, Grant, GrantRejection, GrantSigner, OpenError};
 use crate::request::{Identity, Request};
 use crate::response::Response;
-use crate::store::{CommitError, Op, RequestRecord, Store, StoreError, Unusable};
+use crate::store::{CommitError, Op, RequestRecord, Store, StoreError};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
 use crate::trust::quorum::NotMet;
@@ -304,27 +304,12 @@ impl<'a> Verifier<'a> {
         Ok((Ceremony::resume(&record, &self.trust).map_err(Box::new)?, record))
     }
 
-    /// Uses a grant once more, and records it.
+    /// Uses a grant once more, records it, and says how often it may still be used.
     ///
     /// # Errors
-    /// [`CommitError::Grant`] if it does not allow it.
-    pub fn use_grant(&self, request: &RequestId, now: UnixTime) -> Result<u32, CommitError> {
-        for _ in 0..MAX_OVERTAKEN {
-            let Some(grant) = self.store.grant(request)? else {
-                return Err(CommitError::Grant(Unusable::Unknown));
-            };
-            let count = grant.used.saturating_add(1);
-            let entry = Entry::Used { at: now, grant: *request, count };
-            let spend = Op::Use { grant: *request, count, at: now };
-            match self.store.commit(&[Op::Under(self.trust.version), spend, Op::Log(entry)]) {
-                Ok(_) => return Ok(count),
-                Err(CommitError::Overtaken) => {
-                    self.check_in_force().map_err(|_| CommitError::Overtaken)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(CommitError::Overtaken)
+    /// As [`grant::count`].
+    pub fn use_grant(&self, request: &RequestId, now: UnixTime) -> Result<u32, GrantRejection> {
+        grant::spend(self.store, self.trust.version, *request, 1, now)
     }
 
     /// Revokes a grant, used or not, and says how often it was used.

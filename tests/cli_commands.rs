@@ -520,7 +520,7 @@ fn demo_tells_its_story_and_keeps_only_what_it_is_told_to() {
         "nothing ran",
         "rejected (not-allowed)",
         "approved: ",
-        "error: the grant was used",
+        "error: the grant was used as often as it may be (1)",
         "files, statements, signatures, touch, quorum, grant, log",
         "every hash, signature and decision in it verifies again",
         "error: entry 3: the answer does not verify",

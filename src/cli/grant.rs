@@ -11,7 +11,7 @@ use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
 use crate::cli::{Common, ask, local, read_input, revoked, verifier, within};
 use crate::digest::Sha256Digest;
-use crate::grant::{self, Claims, Genuine, GrantRejection, MAX_TOKEN, Uses, UsesDirectory};
+use crate::grant::{self, Claims, Genuine, GrantRejection, MAX_TOKEN, UsesDirectory};
 use crate::request::{Action, Parameters, Resource};
 use crate::store::sqlite::Sqlite;
 use crate::store::{GrantRecord, Store as _};
@@ -157,28 +157,28 @@ fn check(common: &Common, arguments: &CheckArguments) -> Outcome {
     let genuine = at_hand.genuine(&chosen)?;
     genuine.permits(action, resource, &parameters)?;
     let now = UnixTime::now();
-    let counting: Option<Box<dyn Uses>> = match (uses_in, store(&chosen)?) {
+    let wanted = uses.unwrap_or(1);
+    let left = match (uses_in, store(&chosen)?) {
         // Two that count would let twice as many through.
         (Some(_), Some(_)) => {
             return Err(Failure::usage("--uses-in, where the verifier's own store is")
                 .hint("leave it away; the store counts"));
         }
-        (Some(directory), None) => Some(Box::new(
-            UsesDirectory::open(directory).map_err(|error| place::unwritable(directory, &error))?,
-        )),
+        (Some(directory), None) => {
+            let counting = UsesDirectory::open(directory);
+            let counting = counting.map_err(|error| place::unwritable(directory, &error))?;
+            counting.count(&genuine, wanted, now)?
+        }
         (None, Some(store)) => {
             let record = grant::usable(&store, &genuine, now)?;
             // Counted by `run`, which became the command that this is part of.
             if uses.is_none() && record.used > 0 && within::is_within(&record.request)? {
                 return Ok(permitted(&genuine, record.uses.saturating_sub(record.used), 0));
             }
-            Some(Box::new(store))
+            grant::count(&store, chosen.trust.version, &genuine, wanted, now)?
         }
-        (None, None) => None,
+        (None, None) => return Err(GrantRejection::Offline.into()),
     };
-    let counting = counting.ok_or(GrantRejection::Offline)?;
-    let wanted = uses.unwrap_or(1);
-    let left = counting.count(&genuine, wanted, now)?;
     Ok(permitted(&genuine, left, wanted))
 }
 

@@ -8,9 +8,10 @@ use crate::cli::ask::randomness;
 use crate::cli::audit::kept;
 use crate::cli::report::Failure;
 use crate::cli::{failure, local, place};
+use crate::grant::GrantRejection;
 use crate::request::Request;
+use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
-use crate::store::{CommitError, Store as _};
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verifier::{NotIssued, Verifier, VerifierError};
@@ -74,14 +75,13 @@ pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challe
 ///
 /// # Errors
 /// If it cannot be counted; then it must not be made.
-pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Result<u32, Failure> {
+pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Result<(), Failure> {
     let code = challenge.id.short_code();
-    let used = verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
-        CommitError::Store(error) => local::store_failed(&error),
+    verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
+        error @ GrantRejection::Uncounted { .. } => error.into(),
         error => Failure::failed("grant", format!("{code}: {error}")).hint("nothing was run; ask again"),
     })?;
-    kept::keep(verifier.store(), verifier.trust())?;
-    Ok(used)
+    kept::keep(verifier.store(), verifier.trust())
 }
 
 impl From<VerifierError> for Failure {

@@ -25,4 +25,5 @@ pub use narrow::narrow;
 pub use rejection::GrantRejection;
 pub use sealed::{Grant, OpenError, SealedGrant};
 pub use token::MAX_TOKEN;
-pub use uses::{Uses, UsesDirectory, revoke, usable};
+pub(crate) use uses::spend;
+pub use uses::{UsesDirectory, count, revoke, usable};

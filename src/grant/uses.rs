@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::audit::Entry;
-use crate::challenge::RequestId;
+use crate::challenge::{RequestId, TrustVersion};
 use crate::store::{CommitError, GrantRecord, Op, Store, Unusable};
 use crate::unix_time::UnixTime;
 
@@ -20,35 +20,57 @@ const MAX_OVERTAKEN: usize = 16;
 /// How long a directory remembers a grant that has ended: clocks go back, and then it must still know.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Something that counts uses durably. Of two that race for the last one exactly one gets it.
-pub trait Uses {
-    /// Counts `uses` more uses of the grant at `now`, all or none, and says how many are left.
-    ///
-    /// # Errors
-    /// If that many are not left, the grant is revoked or over, or it cannot be counted durably.
-    fn count(&self, grant: &Genuine, uses: u32, now: UnixTime) -> Result<u32, GrantRejection>;
+/// Counts `uses` more uses of a grant at `now`, all or none, at the verifier that made it, and says how many are left.
+/// Of two that race for the last one exactly one gets it.
+///
+/// `under` is the trust that whoever counts goes by: nothing is used under one that was replaced.
+///
+/// # Errors
+/// As [`usable`]; [`GrantRejection::Spent`] if that many are not left, [`GrantRejection::Uncounted`] if it cannot be
+/// counted durably.
+pub fn count<S: Store + ?Sized>(
+    store: &S,
+    under: TrustVersion,
+    grant: &Genuine,
+    uses: u32,
+    now: UnixTime,
+) -> Result<u32, GrantRejection> {
+    let record = usable(store, grant, now)?;
+    spend(store, under, record.request, uses, now)
 }
 
-/// The verifier that made the grant: also knows whether it did, in these words, and whether it was revoked.
-impl<S: Store + ?Sized> Uses for S {
-    fn count(&self, grant: &Genuine, uses: u32, now: UnixTime) -> Result<u32, GrantRejection> {
-        let id = grant.claims().jti;
-        for _ in 0..MAX_OVERTAKEN {
-            let record = usable(self, grant, now)?;
-            let left = record.uses.saturating_sub(record.used).checked_sub(uses);
-            let left = left.ok_or(GrantRejection::Spent { uses: record.uses })?;
-            let each = (1..=uses).flat_map(|more| {
-                let count = record.used.saturating_add(more);
-                [Op::Use { count, grant: id, at: now }, Op::Log(Entry::Used { at: now, grant: id, count })]
-            });
-            match self.commit(&each.collect::<Vec<_>>()) {
-                Ok(_) => return Ok(left),
-                Err(CommitError::Overtaken) => {}
-                Err(error) => return Err(not_written(error, &record, now)),
-            }
+/// The same for whoever needs no token to know that it was made here.
+///
+/// # Errors
+/// As [`count`], but for [`GrantRejection::Differs`].
+pub(crate) fn spend<S: Store + ?Sized>(
+    store: &S,
+    under: TrustVersion,
+    grant: RequestId,
+    uses: u32,
+    now: UnixTime,
+) -> Result<u32, GrantRejection> {
+    for _ in 0..MAX_OVERTAKEN {
+        let record = store.grant(&grant)?.ok_or(GrantRejection::Unknown)?;
+        let left = record.uses.saturating_sub(record.used).checked_sub(uses);
+        let left = left.ok_or(GrantRejection::Spent { uses: record.uses })?;
+        let each = (1..=uses).flat_map(|more| {
+            let count = record.used.saturating_add(more);
+            [Op::Use { count, grant, at: now }, Op::Log(Entry::Used { at: now, grant, count })]
+        });
+        match store.commit(&[Op::Under(under)].into_iter().chain(each).collect::<Vec<_>>()) {
+            Ok(_) => return Ok(left),
+            Err(CommitError::Overtaken) => match store.trust()? {
+                Some(known) if known != under => {
+                    let reason = format!("trust {known} is in force here, not {under}");
+                    return Err(GrantRejection::Uncounted { reason });
+                }
+                _ => {}
+            },
+            Err(error) => return Err(not_written(error, &record, now)),
         }
-        Err(GrantRejection::Uncounted { reason: CommitError::Overtaken.to_string() })
     }
+    Err(GrantRejection::Uncounted { reason: CommitError::Overtaken.to_string() })
 }
 
 /// What the store has of a grant that is neither revoked nor over, whether uses are left or not.
@@ -143,6 +165,22 @@ impl UsesDirectory {
         Ok(Self(path.to_owned()))
     }
 
+    /// Counts `uses` more uses of the grant at `now`, and says how many are left. If that many are not left, those that
+    /// are count as used from then on.
+    ///
+    /// # Errors
+    /// [`GrantRejection::Spent`], or [`GrantRejection::Uncounted`] if it cannot be counted durably.
+    pub fn count(&self, grant: &Genuine, uses: u32, now: UnixTime) -> Result<u32, GrantRejection> {
+        let all = grant.claims().step_up.uses;
+        if uses > all {
+            return Err(GrantRejection::Spent { uses: all });
+        }
+        let failed =
+            |error: io::Error| GrantRejection::Uncounted { reason: format!("{}: {error}", self.0.display()) };
+        self.forget(now).map_err(failed)?;
+        self.take(grant, uses).map_err(failed)?.ok_or(GrantRejection::Spent { uses: all })
+    }
+
     fn take(&self, grant: &Genuine, uses: u32) -> io::Result<Option<u32>> {
         let claims = grant.claims();
         let (mut got, mut last) = (0, 0);
@@ -177,18 +215,5 @@ impl UsesDirectory {
             }
         }
         Ok(())
-    }
-}
-
-impl Uses for UsesDirectory {
-    fn count(&self, grant: &Genuine, uses: u32, now: UnixTime) -> Result<u32, GrantRejection> {
-        let all = grant.claims().step_up.uses;
-        if uses > all {
-            return Err(GrantRejection::Spent { uses: all });
-        }
-        let failed =
-            |error: io::Error| GrantRejection::Uncounted { reason: format!("{}: {error}", self.0.display()) };
-        self.forget(now).map_err(failed)?;
-        self.take(grant, uses).map_err(failed)?.ok_or(GrantRejection::Spent { uses: all })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use touchgate::audit::entry::Outcome;
 use touchgate::audit::{Entry, LogSigner};
 use touchgate::digest::Sha256Digest;
-use touchgate::grant::{Claims, GrantRejection, OpenError, Uses, UsesDirectory, check, narrow};
+use touchgate::grant::{Claims, GrantRejection, OpenError, UsesDirectory, check, narrow};
 use touchgate::request::{Mode, Parameters};
 use touchgate::text::Text;
 

@@ -14,9 +14,8 @@ use crate::challenge::Challenge;
 use crate::cli::failure;
 use crate::cli::report::Failure;
 use crate::evidence::{self, Evidence};
-use crate::grant::{Algorithm, GrantSigner};
+use crate::grant::{Algorithm, GrantRejection, GrantSigner};
 use crate::store::sqlite::Sqlite;
-use crate::store::{CommitError, Unusable};
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verifier::{Answered, Granted, Verifier};
@@ -134,7 +133,7 @@ impl Story {
         self.tell(&format!("    {}", run(&self.deploy, &self.place)?));
         self.tell("\n- Once more with the same grant:");
         match verifier.use_grant(&challenge.id, UnixTime::now()) {
-            Err(error @ CommitError::Grant(Unusable::Spent)) => {
+            Err(error @ GrantRejection::Spent { .. }) => {
                 self.tell(&format!("    error: {error}"));
                 Ok(())
             }
