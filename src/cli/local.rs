@@ -1,6 +1,5 @@
 //! The verifier that lives on this machine: its store, and the private keys beside it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -14,16 +13,42 @@ use crate::store::StoreError;
 use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
 
-/// Where the store lies.
-///
-/// # Errors
-/// If there is no home directory.
-pub(super) fn store_path() -> Result<PathBuf, Failure> {
+fn store_path() -> Result<PathBuf, Failure> {
     Ok(place::state()?.join("store.db"))
 }
 
 fn key_path(name: &str) -> Result<PathBuf, Failure> {
     Ok(place::state()?.join("keys").join(name))
+}
+
+/// Opens the store, and makes it if there is none.
+///
+/// # Errors
+/// As [`store`].
+pub(super) fn store_or_new(trust: &Trust) -> Result<Sqlite, Failure> {
+    // Without its key no store is made.
+    let signer = log_signer(trust)?;
+    let folder = place::state()?;
+    place::make_private_directory(&folder).map_err(|error| place::unwritable(&folder, &error))?;
+    open(signer, trust)
+}
+
+/// Opens the store, if there is one.
+///
+/// # Errors
+/// If it cannot be opened, trust does not list the key that its log is signed with, or it is behind the checkpoint that
+/// is kept beside it: then it was restored from an older copy.
+pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
+    if !place::exists(&store_path()?) {
+        return Ok(None);
+    }
+    open(log_signer(trust)?, trust).map(Some)
+}
+
+fn open(signer: LogSigner, trust: &Trust) -> Result<Sqlite, Failure> {
+    let store = Sqlite::open(&store_path()?, signer).map_err(|error| store_failed(&error))?;
+    kept::check(&store, trust)?;
+    Ok(store)
 }
 
 /// Opens the store to look at it, if there is one, whatever checkpoint is kept: for that the public key of its log will do.
@@ -41,34 +66,14 @@ pub(super) fn store_to_read(key: &LogKey) -> Result<Option<Sqlite>, Failure> {
     })
 }
 
-/// Opens the store, if there is one and it is not behind the checkpoint that is kept beside it.
-///
-/// # Errors
-/// If it cannot be opened, trust does not list the key that its log is signed with, or it was restored from an older
-/// copy.
-pub(super) fn store(trust: &Trust) -> Result<Option<Sqlite>, Failure> {
-    let path = store_path()?;
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(place::unreadable(&path, &error)),
-        Ok(_) => {}
-    }
-    let store = Sqlite::open(&path, log_signer(trust)?).map_err(|error| store_failed(&error))?;
-    kept::check(&store, trust)?;
-    Ok(Some(store))
-}
-
 /// A store that failed, as a failure.
 pub(super) fn store_failed(error: &StoreError) -> Failure {
     Failure::failed("store", error.to_string())
         .hint("nothing was changed; see that its disk has room and is well")
 }
 
-/// The key that signs the log here.
-///
-/// # Errors
-/// If it is not there, others may read it, or trust lists another.
-pub(super) fn log_signer(trust: &Trust) -> Result<LogSigner, Failure> {
+/// The key that signs the log here, and that trust lists.
+fn log_signer(trust: &Trust) -> Result<LogSigner, Failure> {
     let path = key_path("log.pk8")?;
     let bytes = private(&path)?;
     let signer = LogSigner::from_pkcs8(trust.audience.as_str(), &bytes)

@@ -24,7 +24,7 @@ use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, ask, pin, place, revoked, verifier, within};
+use crate::cli::{Common, ask, local, pin, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
@@ -167,7 +167,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let authorities = authorities.transpose()?;
     let evidence = handover::evidence_directory(arguments.evidence.as_deref())?;
     handover::check_not_nested(&chosen, &request)?;
-    let store = verifier::store(&chosen.trust)?;
+    let store = local::store_or_new(&chosen.trust)?;
     let verifier = verifier::start(&store, chosen.trust, chosen.files)?;
     let challenge = verifier::issue(&verifier, &request)?;
     let judge = Judge::new(&verifier, &store, &challenge, &chosen.lost);

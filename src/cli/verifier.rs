@@ -1,13 +1,10 @@
 //! This machine's own verifier at work: what `run` asks of it, and its errors in words.
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
-
 use crate::challenge::Challenge;
 use crate::cli::ask::randomness;
 use crate::cli::audit::kept;
 use crate::cli::report::Failure;
-use crate::cli::{failure, local, place};
+use crate::cli::{failure, local};
 use crate::grant::GrantRejection;
 use crate::request::Request;
 use crate::store::Store as _;
@@ -16,23 +13,6 @@ use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verifier::{NotIssued, Verifier, VerifierError};
 use crate::verify::Rejection;
-
-/// Opens this machine's store, and makes it if there is none.
-///
-/// # Errors
-/// If trust names no log, the key is not there or another's, the store cannot be opened, or it is behind the checkpoint
-/// that is kept beside it.
-pub(super) fn store(trust: &Trust) -> Result<Sqlite, Failure> {
-    let signer = local::log_signer(trust)?;
-    let path = local::store_path()?;
-    if let Some(folder) = path.parent() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| place::unwritable(folder, &error))?;
-    }
-    let store = Sqlite::open(&path, signer).map_err(|error| local::store_failed(&error))?;
-    kept::check(&store, trust)?;
-    Ok(store)
-}
 
 /// Puts `trust` into force at this machine's verifier, and ends what ran out meanwhile.
 ///
