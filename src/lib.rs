@@ -37,6 +37,7 @@ pub mod enrolment;
 mod armor;
 pub mod card;
 pub mod digest;
+mod file;
 pub mod store;
 pub mod text;
 pub mod unix_time;

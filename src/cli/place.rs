@@ -3,9 +3,7 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -13,6 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::cli::prompt::TICK;
 use crate::cli::report::Failure;
+use crate::file;
 use crate::trust::TrustError;
 
 pub(super) use crate::cli::pinned::{Chosen, pins, trust};
@@ -124,12 +123,12 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
         .hint("check the path and who may read it")
 }
 
-/// Writes a file that must not exist yet, whole or not at all, and durable, readable by its owner and group as the umask says.
+/// Writes a file that must not exist yet, readable by its owner and group as the umask says.
 ///
 /// # Errors
 /// Whatever the system gives; `AlreadyExists` if something stands there.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_with(path, bytes, 0o644)
+    file::create(path, bytes, 0o644)
 }
 
 /// The same, for its owner alone.
@@ -137,35 +136,15 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_new`].
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    write_with(path, bytes, 0o600)
+    file::create(path, bytes, 0o600)
 }
 
-fn write_with(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().permissions(fs::Permissions::from_mode(mode)).tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    match fs::File::open(directory) {
-        // Whoever may put files there need not be able to look.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        opened => opened?.sync_all(),
-    }
-}
-
-/// Writes a file whole or not at all, whether one stands there or not, for its owner alone to change.
+/// Writes a file, whether one stands there or not, for its owner alone to change.
 ///
 /// # Errors
 /// Whatever the system gives.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o644)).tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+    file::replace(path, bytes, 0o644)
 }
 
 /// Makes a directory and those above it, for this person alone, if it is not there.

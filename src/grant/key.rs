@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
+use crate::file;
 use crate::verify::is_small_order;
 
 /// The `typ` of a grant, in the manner of RFC 9068: no other kind of token can be taken for one.
@@ -339,8 +340,7 @@ pub fn write_private(path: &Path, pkcs8: &[u8]) -> Result<(), GrantKeyError> {
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(pkcs8).and_then(|()| file.sync_all()).map_err(failed)
+    file::create(path, pkcs8, 0o600).map_err(failed)
 }
 
 /// Reads a private key that its owner alone may read.

@@ -9,9 +9,9 @@
 //! Files appear whole or not at all, and are on the disk before the card is told anything that depends on them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -26,6 +26,7 @@ use super::pins::Secret;
 use super::plan::Memory;
 use crate::card::ident::Ident;
 use crate::digest::Sha256Digest;
+use crate::file;
 use crate::unix_time::UnixTime;
 
 const PENDING: &str = "pending.json";
@@ -130,7 +131,7 @@ pub(super) struct Vault {
     place: PathBuf,
     serial: String,
     /// Locked as long as it is open.
-    directory: Option<File>,
+    _lock: Option<File>,
 }
 
 impl Vault {
@@ -145,12 +146,12 @@ impl Vault {
         }
         flock(&directory, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| ProvisionError::Locked { path: place.to_owned() })?;
-        Ok(Self { place: place.to_owned(), serial: ident.to_string(), directory: Some(directory) })
+        Ok(Self { place: place.to_owned(), serial: ident.to_string(), _lock: Some(directory) })
     }
 
     /// The same to read only; nothing is made.
     pub(super) fn peek(place: &Path, ident: Ident) -> Self {
-        Self { place: place.to_owned(), serial: ident.to_string(), directory: None }
+        Self { place: place.to_owned(), serial: ident.to_string(), _lock: None }
     }
 
     pub(super) fn pending(&self) -> Result<Option<Pending>, ProvisionError> {
@@ -196,25 +197,13 @@ impl Vault {
         bytes.push(b'\n');
         self.write(RECORD, &bytes, 0o644)?;
         let path = self.place.join(PENDING);
-        fs::remove_file(&path).and_then(|()| self.settle()).map_err(|error| at(&path, error))
+        fs::remove_file(&path).and_then(|()| file::settle(&path)).map_err(|error| at(&path, error))
     }
 
     /// Writes a file of this directory, whole or not at all, on the disk when this returns.
     pub(super) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), ProvisionError> {
-        let (path, new) = (self.place.join(name), self.place.join(format!("{name}.new")));
-        let written = || -> io::Result<()> {
-            // Left by a run that was cut off while it wrote.
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            self.settle()
-        };
-        written().map_err(|error| at(&path, error))
+        let path = self.place.join(name);
+        file::replace_alone(&path, bytes, mode).map_err(|error| at(&path, error))
     }
 
     /// Reads a file of this directory; nothing if it is not there.
@@ -250,11 +239,6 @@ impl Vault {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.place.join(name)
-    }
-
-    /// What the directory lists is on the disk too.
-    fn settle(&self) -> io::Result<()> {
-        self.directory.as_ref().map_or(Ok(()), File::sync_all)
     }
 
     fn load<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<Option<T>, ProvisionError> {

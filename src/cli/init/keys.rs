@@ -3,9 +3,7 @@
 //! `~/.local/state/touchgate/keys/log.pk8` and `grant.pk8`, PKCS#8 in DER, for their owner alone. Their public halves
 //! go into policy.toml. Keys that are there already are taken: the log that they signed goes on.
 
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -14,7 +12,7 @@ use crate::audit::{LogKey, LogSigner};
 use crate::challenge::Audience;
 use crate::cli::place;
 use crate::cli::report::Failure;
-use crate::grant::{Algorithm, GrantKey, GrantKeyError, GrantSigner, read_private};
+use crate::grant::{Algorithm, GrantKey, GrantKeyError, GrantSigner, read_private, write_private};
 
 /// The name of the first grant key; the next one gets another.
 const KID: &str = "1";
@@ -34,11 +32,6 @@ impl Keys {
     /// If one cannot be read or written, is none, or others may read it.
     pub(super) fn make(audience: &Audience) -> Result<Self, Failure> {
         let directory = place::state()?.join("keys");
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .map_err(|error| place::unwritable(&directory, &error))?;
         let bad = |path: &Path, error: &dyn std::fmt::Display| {
             Failure::failed("bad-key", format!("{}: {error}", path.display()))
                 .hint("move it away; another is made then, and the log that it signed ends with it")
@@ -93,5 +86,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    place::write_private(path, bytes).map_err(|error| place::unwritable(path, &error))
+    write_private(path, bytes).map_err(|error| match error {
+        GrantKeyError::Unreadable { error, .. } => place::unwritable(path, &error),
+        error => Failure::failed("bad-key", error.to_string()),
+    })
 }

@@ -1,8 +1,8 @@
 //! `fleet.json`: whose each token is and how far it has come. Written before a token learns anything.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Finished, Row, Trouble, folder};
 use crate::card::error::CardError;
 use crate::card::ident::Ident;
+use crate::file;
 
 const FILE: &str = "fleet.json";
 const FORMAT: &str = "touchgate fleet v1";
@@ -161,7 +162,7 @@ struct Book {
 pub struct Ledger {
     out: PathBuf,
     book: Book,
-    directory: File,
+    _lock: File,
 }
 
 impl Ledger {
@@ -199,7 +200,7 @@ impl Ledger {
             }
             Err(error) => return Err(at(&path, error)),
         };
-        Ok(Self { out: out.to_owned(), book, directory })
+        Ok(Self { out: out.to_owned(), book, _lock: directory })
     }
 
     /// Where the folders of the tokens are.
@@ -321,19 +322,11 @@ impl Ledger {
 
     /// Whole or not at all, and on the disk when this returns.
     fn save(&self) -> Result<(), FleetError> {
-        let (path, new) = (self.file(), self.out.join(format!("{FILE}.new")));
+        let path = self.file();
         let written = || -> io::Result<()> {
             let mut bytes = serde_json::to_vec_pretty(&self.book)?;
             bytes.push(b'\n');
-            match fs::remove_file(&new) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            self.directory.sync_all()
+            file::replace_alone(&path, &bytes, 0o644)
         };
         written().map_err(|error| at(&path, error))
     }
