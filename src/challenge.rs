@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::digest::Sha256Digest;
 use crate::request::{NameError, Request, name};
 use crate::statement::{MAX_CHALLENGE, MAX_PARAMETERS};
 use crate::unix_time::UnixTime;
+use crate::wire::as_text;
 
 name! {
     /// The verifier that asks: a host name in lower case, as in `approve.example.com`.
@@ -32,8 +32,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// The verifier's name for a request: a ULID, so that requests sort by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(Ulid);
 
 impl RequestId {
@@ -60,19 +59,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-impl From<RequestId> for String {
-    fn from(value: RequestId) -> Self {
-        value.to_string()
-    }
-}
-
-impl TryFrom<String> for RequestId {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
+as_text!(RequestId);
 
 impl FromStr for RequestId {
     type Err = NameError;
@@ -116,8 +103,7 @@ impl FromStr for Nonce {
 }
 
 /// Which version of trust a challenge was issued under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrustVersion {
     /// Counts up from 1.
     pub number: u64,
@@ -131,19 +117,7 @@ impl fmt::Display for TrustVersion {
     }
 }
 
-impl From<TrustVersion> for String {
-    fn from(value: TrustVersion) -> Self {
-        value.to_string()
-    }
-}
-
-impl TryFrom<String> for TrustVersion {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
+as_text!(TrustVersion);
 
 impl FromStr for TrustVersion {
     type Err = NameError;

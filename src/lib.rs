@@ -41,6 +41,7 @@ mod file;
 pub mod store;
 pub mod text;
 pub mod unix_time;
+mod wire;
 
 // The edges.
 #[cfg(feature = "cli")]

@@ -55,6 +55,8 @@ macro_rules! name {
                 f.write_str(&self.0)
             }
         }
+
+        $crate::wire::as_text!($name);
     };
 }
 pub(crate) use name;

@@ -4,15 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
+
+use crate::wire::as_text;
 
 /// The last second of the year 9999: the latest instant that four digits of year can write.
 const LATEST: u64 = 253_402_300_799;
 
 /// Whole seconds since 1970-01-01T00:00:00Z, without leap seconds; from 1970 to 9999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(u64);
 
 impl UnixTime {
@@ -89,19 +89,7 @@ impl FromStr for UnixTime {
     }
 }
 
-impl From<UnixTime> for String {
-    fn from(time: UnixTime) -> Self {
-        time.to_string()
-    }
-}
-
-impl TryFrom<String> for UnixTime {
-    type Error = NotATime;
-
-    fn try_from(text: String) -> Result<Self, NotATime> {
-        text.parse()
-    }
-}
+as_text!(UnixTime);
 
 fn parse(text: &str) -> Option<UnixTime> {
     if text.len() != 20 {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::wire::as_text;
+
 /// Yubico's number in the OpenPGP card register: the serial number then holds decimal digits.
 const YUBICO: u16 = 0x0006;
 
@@ -70,6 +72,8 @@ impl FromStr for Ident {
         }
     }
 }
+
+as_text!(Ident);
 
 fn hex(text: &str, longest: usize) -> Option<u32> {
     let fits = !text.is_empty() && text.len() <= longest && text.bytes().all(|b| b.is_ascii_hexdigit());

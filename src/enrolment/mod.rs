@@ -24,7 +24,7 @@ use sequoia_openpgp as openpgp;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::parse::Parse as _;
 use sequoia_openpgp::serialize::MarshalInto as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::armor;
 use crate::digest::Sha256Digest;
@@ -32,6 +32,7 @@ use crate::response::armored;
 use crate::trust::roster::read_certificate;
 use crate::unix_time::UnixTime;
 use crate::verify::{CLOCK_SKEW, KeyError, Rejection, SigningKey};
+use crate::wire::present;
 use possession::{Possession, PossessionError};
 
 /// The most bytes in such a file: its parts at their largest, with what JSON adds to their line feeds.
@@ -83,11 +84,6 @@ impl TryFrom<String> for Format {
     fn try_from(found: String) -> Result<Self, String> {
         if found == FORMAT { Ok(Self) } else { Err(format!("the format is not {FORMAT:?}")) }
     }
-}
-
-/// Absent rather than null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
 }
 
 /// A file that passed every check: somebody held that token on that day and touched it.

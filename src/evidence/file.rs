@@ -16,6 +16,7 @@ use crate::evidence::{
 use crate::response::{Response, armored};
 use crate::trust::manifest::{FileProof, MAX_PROVED};
 use crate::unix_time::UnixTime;
+use crate::wire::present;
 
 /// What stands under `touchgate`: the format and its version.
 const FORMAT: &str = "evidence v1";
@@ -74,11 +75,6 @@ struct ProvedFile {
 struct DecisionFile {
     outcome: Outcome,
     at: UnixTime,
-}
-
-/// What may be left out may not be null.
-fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
 }
 
 impl Evidence {

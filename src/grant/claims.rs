@@ -43,6 +43,7 @@ use crate::text::Text;
 use crate::trust::policy::GrantTerms;
 use crate::unix_time::UnixTime;
 use crate::verify::Tier;
+use crate::wire::{as_text, borrowed, present};
 
 /// What an issuer's name begins with: gates and clouds want the address of a web server there.
 const ISSUER_PREFIX: &str = "https://";
@@ -64,7 +65,6 @@ pub struct Claims {
     /// RFC 8176, section 2.
     pub amr: Vec<String>,
     /// The gate.
-    #[serde(with = "word")]
     pub aud: Audience,
     /// Nobody touched anything before this: when the challenge was issued, by the verifier's clock.
     #[serde(with = "seconds")]
@@ -92,7 +92,6 @@ pub struct Claims {
     /// What no standard has a name for.
     pub step_up: StepUp,
     /// Who asked.
-    #[serde(with = "word")]
     pub sub: Identity,
 }
 
@@ -101,13 +100,11 @@ pub struct Claims {
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationDetail {
     /// What.
-    #[serde(with = "word")]
     pub action: Action,
     /// Every parameter that was approved with it, unescaped.
     #[serde(with = "parameters")]
     pub parameters: Parameters,
     /// To what.
-    #[serde(with = "word")]
     pub resource: Resource,
     /// Always the same.
     #[serde(rename = "type")]
@@ -142,7 +139,7 @@ pub struct StepUp {
     #[serde(default, skip_serializing_if = "is_false")]
     pub narrow: bool,
     /// The resource that was approved, if this token is for a part of it.
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub narrowed_from: Option<Resource>,
     /// The digest of the challenge's text as it was issued.
     pub request: Sha256Digest,
@@ -151,7 +148,7 @@ pub struct StepUp {
     /// How often it may be used, by all tokens of this grant together.
     pub uses: u32,
     /// The workload that asked for `sub`.
-    #[serde(default, with = "maybe", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub via: Option<Identity>,
 }
 
@@ -260,19 +257,16 @@ impl fmt::Display for Issuer {
     }
 }
 
-impl Serialize for Issuer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl FromStr for Issuer {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = text.strip_prefix(ISSUER_PREFIX).and_then(|name| name.parse().ok());
+        name.map(Self).ok_or("iss is not https:// and a verifier's name")
     }
 }
 
-impl<'de> Deserialize<'de> for Issuer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = borrowed(deserializer)?;
-        let name = text.strip_prefix(ISSUER_PREFIX).and_then(|name| name.parse().ok());
-        name.map(Self).ok_or_else(|| de::Error::custom("iss is not https:// and a verifier's name"))
-    }
-}
+as_text!(Issuer);
 
 fn is_ordinary(mode: &Mode) -> bool {
     *mode == Mode::Ordinary
@@ -280,57 +274,6 @@ fn is_ordinary(mode: &Mode) -> bool {
 
 fn is_false(value: &bool) -> bool {
     !value
-}
-
-/// A string without a copy where that can be had.
-fn borrowed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-    #[derive(Deserialize)]
-    struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-    Borrowed::deserialize(deserializer).map(|Borrowed(text)| text)
-}
-
-fn read<'de, T: FromStr<Err: fmt::Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    borrowed(deserializer)?.parse().map_err(de::Error::custom)
-}
-
-/// A value in its one spelling.
-mod word {
-    use super::*;
-
-    pub(super) fn serialize<T: fmt::Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: fmt::Display>,
-        D: Deserializer<'de>,
-    {
-        read(from)
-    }
-}
-
-/// The same, or nothing; `null` is not nothing.
-mod maybe {
-    use super::*;
-
-    pub(super) fn serialize<T: fmt::Display, S: Serializer>(
-        value: &Option<T>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => to.collect_str(value),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
-    where
-        T: FromStr<Err: fmt::Display>,
-        D: Deserializer<'de>,
-    {
-        read(from).map(Some)
-    }
 }
 
 /// An instant as a NumericDate, in whole seconds.

@@ -49,7 +49,7 @@ impl Papers<'_> {
     }
 
     pub(super) fn expires(&self) -> Option<UnixTime> {
-        Some(self.profile.certificate.as_ref()?.expires?.0)
+        self.profile.certificate.as_ref()?.expires
     }
 
     /// The certificate that is there, if it is one.

@@ -15,7 +15,7 @@ pub struct CertificateWish {
     /// Its user id, where all tokens have the same; else it comes with the person.
     pub user_id: Option<String>,
     /// When its keys expire. Without, never, and one that is there may expire whenever it does.
-    pub expires: Option<Time>,
+    pub expires: Option<UnixTime>,
     /// A file with the primary key that the token's keys become subkeys of. It has user ids of its own.
     pub primary: Option<PathBuf>,
 }
@@ -39,25 +39,6 @@ impl CertificateWish {
 impl AttestationWish {
     pub(super) fn relative_to(&mut self, base: &Path) {
         self.intermediates.iter_mut().chain(&mut self.root).for_each(|path| *path = base.join(&path));
-    }
-}
-
-/// A time as `2028-11-20T00:00:00Z`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Time(pub UnixTime);
-
-impl From<Time> for String {
-    fn from(time: Time) -> Self {
-        time.0.to_string()
-    }
-}
-
-impl TryFrom<String> for Time {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| "expected a time as \"2028-11-20T00:00:00Z\"".to_owned())
     }
 }
 

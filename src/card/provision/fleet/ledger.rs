@@ -136,7 +136,6 @@ pub struct Entry {
     /// The user id in their certificate.
     pub user_id: String,
     /// Their token, once it is settled. Nobody else gets it.
-    #[serde(with = "serial")]
     pub serial: Option<Ident>,
     /// How far it has come.
     pub state: State,
@@ -334,23 +333,4 @@ impl Ledger {
 
 fn at(path: &Path, error: io::Error) -> FleetError {
     FleetError::File { path: path.to_owned(), error }
-}
-
-/// A token's number as it is printed.
-mod serial {
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    use crate::card::ident::Ident;
-
-    pub(super) fn serialize<S: Serializer>(ident: &Option<Ident>, to: S) -> Result<S::Ok, S::Error> {
-        match ident {
-            Some(ident) => to.collect_str(ident),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ident>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| text.parse().map_err(|_| de::Error::custom("no number of a token"))).transpose()
-    }
 }
