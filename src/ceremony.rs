@@ -19,7 +19,7 @@ use crate::store::{AnswerRecord, GrantRecord, Op, RequestRecord};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
 use crate::trust::quorum::{self, Circumstances, NotMet};
-use crate::trust::{Files, NotAdmitted, Trust};
+use crate::trust::{NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{
     self, Answer, Approval, Counter, Entry, Ledger, Presented, Recorded, Rejection, Verified,
@@ -62,11 +62,9 @@ pub enum Event<'a> {
 
 /// What else there is to know when an event is judged.
 pub struct Context<'a> {
-    /// The trust in force, the files that it was made of, and their manifest.
+    /// The trust in force.
     pub trust: &'a Trust,
-    /// See `trust`.
-    pub files: &'a Files,
-    /// See `trust`.
+    /// What it was made of.
     pub manifest: &'a Manifest,
     /// By the verifier's clock.
     pub now: UnixTime,
@@ -395,7 +393,7 @@ impl Ceremony {
                 .map_err(|rejection| EvidenceError::Answer { index, rejection })
         });
         let shown = shown.collect::<Result<_, _>>()?;
-        Evidence::collect(self.challenge.clone(), shown, context.trust, context.files, context.manifest)
+        Evidence::collect(self.challenge.clone(), shown, context.trust, context.manifest)
     }
 
     fn refused(&self, answer: Answer, mut change: Vec<Op>, context: &Context<'_>) -> Step {

@@ -12,7 +12,7 @@ use crate::store::{CommitError, Op, RequestRecord, Store, StoreError};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
 use crate::trust::quorum::NotMet;
-use crate::trust::{Files, NotAdmitted, Trust};
+use crate::trust::{NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
 use crate::verify::{Answer, Presented, Rejection};
 
@@ -26,7 +26,6 @@ const MAX_NAMES: usize = 16;
 pub struct Verifier<'a> {
     store: &'a dyn Store,
     trust: Trust,
-    files: Files,
     manifest: Manifest,
     signer: GrantSigner,
 }
@@ -131,19 +130,18 @@ impl<'a> Verifier<'a> {
     /// Puts `trust` into force, and everything that follows from it: a version that is new here ends every undecided
     /// request and every unused grant that it would not give.
     ///
-    /// `files` are those that `trust` was made of.
+    /// `manifest` is what `trust` was made of.
     ///
     /// # Errors
     /// [`VerifierError::Trust`] if the store knows a later version, or another of the same number.
     pub fn new(
         store: &'a dyn Store,
         trust: Trust,
-        files: Files,
+        manifest: Manifest,
         signer: GrantSigner,
         now: UnixTime,
     ) -> Result<Self, VerifierError> {
-        let manifest = Manifest::new(&files);
-        let verifier = Self { store, trust, files, manifest, signer };
+        let verifier = Self { store, trust, manifest, signer };
         verifier.adopt(now)?;
         Ok(verifier)
     }
@@ -170,7 +168,7 @@ impl<'a> Verifier<'a> {
                 _ => {}
             }
             let change = [
-                Op::Trust { version: offered, before: known, files: self.files.clone() },
+                Op::Trust { version: offered, before: known, files: self.manifest.files().clone() },
                 Op::Log(Entry::Trust { at: now, version: offered }),
             ];
             match self.store.commit(&change) {
@@ -201,8 +199,9 @@ impl<'a> Verifier<'a> {
                 what: format!("trust {}", record.challenge.trust),
                 reason: error.to_string(),
             };
-            let then = Trust::from_files(&files).map_err(|error| reason(&error))?;
-            let under = Under { trust: &then, files: &files, manifest: &Manifest::new(&files) };
+            let manifest = Manifest::new(files);
+            let then = Trust::from_manifest(&manifest).map_err(|error| reason(&error))?;
+            let under = Under { trust: &then, manifest: &manifest };
             self.step(under, &request, &Event::NewTrust(&self.trust), now)?;
         }
         Ok(())
@@ -336,7 +335,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn under(&self) -> Under<'_> {
-        Under { trust: &self.trust, files: &self.files, manifest: &self.manifest }
+        Under { trust: &self.trust, manifest: &self.manifest }
     }
 
     /// The debts that are open on what a request asks for.
@@ -366,21 +365,14 @@ impl<'a> Verifier<'a> {
         event: &Event<'_>,
         now: UnixTime,
     ) -> Result<(Said, Option<Granted>), VerifierError> {
-        let Under { trust, files, manifest } = under;
+        let Under { trust, manifest } = under;
         for _ in 0..MAX_OVERTAKEN {
             let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
             let grant = self.store.grant(request)?;
             let debts = self.debts(&record)?;
             let counters = |key: &_| self.store.counter(key).map_err(|error| error.to_string());
-            let context = Context {
-                trust,
-                files,
-                manifest,
-                now,
-                counters: &counters,
-                grant: grant.as_ref(),
-                debts: &debts,
-            };
+            let context =
+                Context { trust, manifest, now, counters: &counters, grant: grant.as_ref(), debts: &debts };
             let Step { mut change, said } =
                 Ceremony::resume(&record, trust).map_err(Box::new)?.step(event, &context);
             if change.is_empty() {
@@ -423,7 +415,6 @@ impl<'a> Verifier<'a> {
 #[derive(Clone, Copy)]
 struct Under<'a> {
     trust: &'a Trust,
-    files: &'a Files,
     manifest: &'a Manifest,
 }
 

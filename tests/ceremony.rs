@@ -65,12 +65,12 @@ fn next(without_carol: bool) -> &'static Trust {
     if without_carol { &LESS } else { &SAME }
 }
 
-/// The files of a version, and their manifest.
-fn made_of(trust: &Trust) -> (&'static Files, &'static Manifest) {
-    static OLD: LazyLock<Manifest> = LazyLock::new(|| Manifest::new(files()));
-    static NEW: LazyLock<(Files, Manifest)> = LazyLock::new(|| (raised(), Manifest::new(&raised())));
+/// What a version was made of.
+fn made_of(trust: &Trust) -> &'static Manifest {
+    static OLD: LazyLock<Manifest> = LazyLock::new(|| Manifest::new(files().clone()));
+    static NEW: LazyLock<Manifest> = LazyLock::new(|| Manifest::new(raised()));
     // Under the new version nothing of the old one is decided, so it does not matter which new one.
-    if trust.version == team().version { (files(), &OLD) } else { (&NEW.0, &NEW.1) }
+    if trust.version == team().version { &OLD } else { &NEW }
 }
 
 fn raised() -> Files {
@@ -261,10 +261,10 @@ fn step(
     loop {
         let record = model.requests[&id].clone();
         let grant = model.grants.get(&id).cloned();
-        let (files, manifest) = made_of(trust);
+        let manifest = made_of(trust);
         let counters = |_: &_| Ok(None);
         let grant = grant.as_ref();
-        let context = Context { trust, files, manifest, now, counters: &counters, grant, debts: &[] };
+        let context = Context { trust, manifest, now, counters: &counters, grant, debts: &[] };
         let step = Ceremony::resume(&record, trust).unwrap().step(event, &context);
         if std::mem::take(&mut first) {
             between(model);
@@ -518,10 +518,10 @@ fn of_many_who_break_the_glass_at_once_one_gets_through() {
         model.apply(&ceremony::open(challenge, team(), &[]).unwrap()).unwrap();
     }
     // Both were looked at before either was written.
-    let (files, manifest) = made_of(team());
+    let manifest = made_of(team());
     let counters = |_: &_| Ok(None);
     let context =
-        Context { trust: team(), files, manifest, now: at(5), counters: &counters, grant: None, debts: &[] };
+        Context { trust: team(), manifest, now: at(5), counters: &counters, grant: None, debts: &[] };
     let steps = challenges.each_ref().map(|challenge| {
         let response = signed(challenge, "bob", false);
         let event = Event::Answer { response: &response, presented: None, counter: None };

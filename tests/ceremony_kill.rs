@@ -32,6 +32,7 @@ use touchgate::statement::Decision;
 use touchgate::store::Store as _;
 use touchgate::store::sqlite::Sqlite;
 use touchgate::text::Text;
+use touchgate::trust::manifest::Manifest;
 use touchgate::trust::{Trust, read_directory};
 use touchgate::unix_time::UnixTime;
 use touchgate::verifier::{Answered, Verifier};
@@ -74,7 +75,7 @@ impl Home {
         let trust = Trust::from_files(&files).unwrap();
         let key = std::fs::read(path.join("grant.pk8")).unwrap();
         let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
-        Verifier::new(store, trust, files, signer, now()).unwrap()
+        Verifier::new(store, trust, Manifest::new(files), signer, now()).unwrap()
     }
 }
 
@@ -289,7 +290,7 @@ fn nothing_is_done_under_trust_that_was_replaced() {
     let key = std::fs::read(home.0.path().join("grant.pk8")).unwrap();
     let elsewhere = Home::store(home.0.path());
     let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
-    Verifier::new(&elsewhere, trust, files, signer, now()).unwrap();
+    Verifier::new(&elsewhere, trust, Manifest::new(files), signer, now()).unwrap();
     let size = store.checkpoint().unwrap().checkpoint().size;
     assert!(verifier.issue(&request(), now(), &mut seed).is_err());
     let late = verifier.answer(&signed(&challenge, "dave", false), None, None, now());
@@ -302,6 +303,7 @@ fn nothing_is_done_under_trust_that_was_replaced() {
     // Nor can a verifier of the old version begin.
     let old = read_directory(&fixtures("trust/team")).unwrap();
     let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
-    let back = Verifier::new(&elsewhere, Trust::from_files(&old).unwrap(), old, signer, now());
+    let old = Manifest::new(old);
+    let back = Verifier::new(&elsewhere, Trust::from_manifest(&old).unwrap(), old, signer, now());
     assert!(matches!(back, Err(touchgate::verifier::VerifierError::Trust { .. })));
 }

@@ -15,6 +15,7 @@ use touchgate::audit::LogSigner;
 use touchgate::grant::GrantSigner;
 use touchgate::store::Store as _;
 use touchgate::store::sqlite::Sqlite;
+use touchgate::trust::manifest::Manifest;
 use touchgate::trust::{Trust, read_directory, versions};
 use touchgate::unix_time::UnixTime;
 use touchgate::verifier::Verifier;
@@ -291,7 +292,7 @@ fn what_is_ended_elsewhere_ends_here() {
         LogSigner::from_pkcs8(trust.audience.as_str(), &fs::read(keys.join("log.pk8")).unwrap()).unwrap();
     let store = Sqlite::open(&world.home.join(".local/state/touchgate/store.db"), log).unwrap();
     let grants = GrantSigner::load(&keys.join("grant.pk8"), &trust.grant_keys).unwrap();
-    let verifier = Verifier::new(&store, trust, files, grants, UnixTime::now()).unwrap();
+    let verifier = Verifier::new(&store, trust, Manifest::new(files), grants, UnixTime::now()).unwrap();
     let request = store.open_requests().unwrap()[0];
     let by = store.request(&request).unwrap().unwrap().challenge.request.requester;
     verifier.withdraw(&request, &by, UnixTime::now()).unwrap();

@@ -26,13 +26,12 @@ fn evidence(scene: &mut Scene, others: usize) -> Anyhow<(TrustVersion, String)> 
     // They are hashed and never loaded: whoever judges evidence sees the few files that it carries.
     files.extend((0..others).map(|at| (format!("people/p{at}.toml"), format!("# {at}\n").into_bytes())));
     files.extend((0..others).map(|at| (format!("tokens/2{at:06}.asc"), format!("{at}\n").into_bytes())));
-    let manifest = Manifest::new(&files);
+    let manifest = Manifest::new(files);
     let version = TrustVersion { number: scene.trust.version.number, digest: manifest.digest() };
     let mut challenge = scene.challenge()?;
     challenge.trust = version;
     let answer = Answered::new(&scene.approve(challenge.clone())?, None, None)?;
-    let proved: BTreeMap<_, _> =
-        scene.files.keys().map(|path| (path, manifest.prove(&files, path))).collect();
+    let proved: BTreeMap<_, _> = scene.files.keys().map(|path| (path, manifest.prove(path))).collect();
     let proved = proved.into_values().collect::<Result<_, _>>()?;
     let carried = Carried { version, size: manifest.size(), files: proved };
     let mut evidence = Evidence::new(challenge, vec![answer], carried)?;

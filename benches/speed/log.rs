@@ -267,7 +267,7 @@ struct Sample {
 /// Asked, answered, decided and used, so many times.
 fn fill(store: &Sqlite, scene: &mut Scene, requests: usize) -> Anyhow<Vec<Sample>> {
     let version = scene.trust.version;
-    let manifest = Manifest::new(&scene.files);
+    let manifest = Manifest::new(scene.files.clone());
     store.commit(&[
         Op::Trust { version, before: None, files: scene.files.clone() },
         Op::Log(Entry::Trust { at: UnixTime::now(), version }),
@@ -316,8 +316,7 @@ fn fill(store: &Sqlite, scene: &mut Scene, requests: usize) -> Anyhow<Vec<Sample
             unseen: None,
         };
         let shown = vec![evidence::Answered::new(&answer, None, Some(at))?];
-        let digest =
-            Evidence::collect(challenge.clone(), shown, &scene.trust, &scene.files, &manifest)?.digest();
+        let digest = Evidence::collect(challenge.clone(), shown, &scene.trust, &manifest)?.digest();
         let met = decide(&scene.trust, &challenge, vec![approval], Circumstances::default(), at)?;
         let sealed = SealedGrant::new(met, digest, at);
         change.extend([

@@ -188,10 +188,10 @@ fn store(chosen: &Chosen) -> Result<Option<Sqlite>, Failure> {
     let Some(store) = local::store(&chosen.trust)? else { return Ok(None) };
     let known = store.trust().map_err(|error| local::store_failed(&error))?;
     if known != Some(chosen.trust.version) {
-        let mut trust = Trust::from_files(&chosen.files)
+        let mut trust = Trust::from_manifest(&chosen.manifest)
             .map_err(|error| Failure::failed("bad-trust", error.to_string()))?;
         trust.lose(&revoked::all()?);
-        verifier::start(&store, trust, chosen.files.clone())?;
+        verifier::start(&store, trust, chosen.manifest.clone())?;
     }
     Ok(Some(store))
 }

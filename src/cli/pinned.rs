@@ -14,9 +14,10 @@ use crate::cli::place::{
 use crate::cli::report::Failure;
 use crate::cli::revoked;
 use crate::trust::chain::{self, ChainError, Seen, Versions};
+use crate::trust::manifest::Manifest;
 use crate::trust::revocation::Revocation;
-use crate::trust::versions::{digest, read_pin, write_pin};
-use crate::trust::{self, Files, Trust};
+use crate::trust::versions::{read_pin, write_pin};
+use crate::trust::{self, Trust};
 use crate::unix_time::UnixTime;
 
 /// A pin is one short line.
@@ -32,7 +33,7 @@ pub(super) struct Chosen {
     /// The trust.
     pub trust: Trust,
     /// What it was made of.
-    pub files: Files,
+    pub manifest: Manifest,
     /// Where it lies.
     pub directory: PathBuf,
     /// Whether a pin vouches for it.
@@ -63,7 +64,8 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     let versions = Versions::read_directory(&directory).map_err(|error| malformed(&error, &directory))?;
     let pins = pins()?;
     // Before anything in them is read: what no pin vouches for is not even parsed.
-    let digest = digest(&files);
+    let manifest = Manifest::new(files);
+    let digest = manifest.digest();
     let mut seen = if pins.is_empty() { Seen::default() } else { read_seen()? };
     let lost = revoked::all()?;
     let mut longest = Vec::new();
@@ -74,7 +76,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
         seen.remember(&way).map_err(|error| broken(&error, pin, &directory))?;
         longest = if way.len() > longest.len() { way } else { longest };
     }
-    let mut trust = Trust::from_files(&files).map_err(|error| bad_directory(&error, &directory))?;
+    let mut trust = Trust::from_manifest(&manifest).map_err(|error| bad_directory(&error, &directory))?;
     trust.lose(&lost);
     // The digest is right: then so is the number, or the pin is wrong.
     if let Some(pin) = pins.iter().find(|pin| pin.version.digest == digest && pin.version != trust.version) {
@@ -89,7 +91,7 @@ pub(super) fn trust(named: Option<&Path>, unpinned: bool) -> Result<Chosen, Fail
     if pins.iter().any(|pin| pin.version != trust.version) {
         remember(&seen)?;
     }
-    Ok(Chosen { trust, files, directory, pinned: !pins.is_empty(), way: longest, lost })
+    Ok(Chosen { trust, manifest, directory, pinned: !pins.is_empty(), way: longest, lost })
 }
 
 /// The directory that was named, else the person's, else the machine's.

@@ -168,7 +168,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     let evidence = handover::evidence_directory(arguments.evidence.as_deref())?;
     handover::check_not_nested(&chosen, &request)?;
     let store = local::store_or_new(&chosen.trust)?;
-    let verifier = verifier::start(&store, chosen.trust, chosen.files)?;
+    let verifier = verifier::start(&store, chosen.trust, chosen.manifest)?;
     let challenge = verifier::issue(&verifier, &request)?;
     let judge = Judge::new(&verifier, &store, &challenge, &chosen.lost);
     let published = exchange.map(|exchange| exchange.publish(&challenge)).transpose()?;

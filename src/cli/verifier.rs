@@ -9,7 +9,8 @@ use crate::grant::GrantRejection;
 use crate::request::Request;
 use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
-use crate::trust::{Files, Trust};
+use crate::trust::Trust;
+use crate::trust::manifest::Manifest;
 use crate::unix_time::UnixTime;
 use crate::verifier::{NotIssued, Verifier, VerifierError};
 use crate::verify::Rejection;
@@ -18,10 +19,10 @@ use crate::verify::Rejection;
 ///
 /// # Errors
 /// If the key for grants is not there or not in trust, or the store knows a later version.
-pub(super) fn start(store: &Sqlite, trust: Trust, files: Files) -> Result<Verifier<'_>, Failure> {
+pub(super) fn start(store: &Sqlite, trust: Trust, manifest: Manifest) -> Result<Verifier<'_>, Failure> {
     let signer = local::grant_signer(&trust)?;
     let now = UnixTime::now();
-    let verifier = Verifier::new(store, trust, files, signer, now)?;
+    let verifier = Verifier::new(store, trust, manifest, signer, now)?;
     // Of a `run` that was killed nobody else writes that its time is over.
     for request in store.open_requests().map_err(|error| local::store_failed(&error))? {
         verifier.look(&request, now)?;

@@ -4,26 +4,25 @@ use std::collections::BTreeSet;
 
 use crate::challenge::Challenge;
 use crate::evidence::{Answered, Carried, Evidence, EvidenceError};
+use crate::trust::Trust;
 use crate::trust::manifest::Manifest;
 use crate::trust::roster::{Person, Token};
-use crate::trust::{Files, Trust};
 use crate::verify::Rejection;
 
 impl Evidence {
     /// Puts together what shows these answers: policy.toml, the requester's file, and of each signer the file,
     /// certificate and attestation.
     ///
-    /// `files` and `manifest` are those of `trust`; the manifest of a large version is worth keeping. Decision, grant
-    /// and proof of the log are for the caller to add, the last when there is one.
+    /// `manifest` is that of `trust`. Decision, grant and proof of the log are for the caller to add, the last when
+    /// there is one.
     ///
     /// # Errors
     /// [`EvidenceError::OtherTrust`] if it was asked under another version, [`EvidenceError::Answer`] if nobody holds a
-    /// key that signed, [`EvidenceError::TooMany`], and [`EvidenceError::File`] if `files` are not those of `trust`.
+    /// key that signed, [`EvidenceError::TooMany`], and [`EvidenceError::File`] if `manifest` is not that of `trust`.
     pub fn collect(
         challenge: Challenge,
         answers: Vec<Answered>,
         trust: &Trust,
-        files: &Files,
         manifest: &Manifest,
     ) -> Result<Self, EvidenceError> {
         let version = trust.version;
@@ -40,9 +39,9 @@ impl Evidence {
                 .ok_or_else(|| EvidenceError::Answer { index, rejection: unknown() })?;
             paths.extend([person.path(), token.certificate_path()]);
             let attestation = token.attestation_path();
-            paths.extend(files.contains_key(&attestation).then_some(attestation));
+            paths.extend(manifest.files().contains_key(&attestation).then_some(attestation));
         }
-        let proved = paths.iter().map(|path| manifest.prove(files, path)).collect::<Result<_, _>>()?;
+        let proved = paths.iter().map(|path| manifest.prove(path)).collect::<Result<_, _>>()?;
         Self::new(challenge, answers, Carried { version, size: manifest.size(), files: proved })
     }
 }

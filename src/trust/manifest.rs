@@ -89,54 +89,79 @@ pub enum ManifestError {
     },
 }
 
-/// The lines of one version and the tree over them.
-#[derive(Debug)]
+/// The files of one version, hashed: what is hashed once need not be again.
+#[derive(Clone, Debug)]
 pub struct Manifest {
-    lines: Vec<String>,
-    /// Path to the place of its line.
-    places: BTreeMap<String, usize>,
-    tree: Tree,
+    files: Files,
+    hashed: Hashed,
 }
 
 impl Manifest {
     /// Hashes every file.
-    pub fn new(files: &Files) -> Self {
-        let mut lines: Vec<(String, &String)> =
-            files.iter().map(|(path, bytes)| (line(path, bytes), path)).collect();
-        lines.sort();
-        let places = lines.iter().enumerate().map(|(at, (_, path))| ((*path).clone(), at)).collect();
-        let lines: Vec<String> = lines.into_iter().map(|(line, _)| line).collect();
-        let mut tree = Tree::default();
-        lines.iter().for_each(|line| tree.append(leaf_hash(line.as_bytes())));
-        Self { lines, places, tree }
+    pub fn new(files: Files) -> Self {
+        Self { hashed: Hashed::new(&files), files }
     }
 
-    /// The lines, sorted.
-    pub fn lines(&self) -> &[String] {
-        &self.lines
+    /// The files.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
-    /// How many lines there are.
+    /// The same without what was found out about them.
+    pub fn into_files(self) -> Files {
+        self.files
+    }
+
+    /// How many there are.
     pub fn size(&self) -> u64 {
-        self.lines.len() as u64
+        self.hashed.tree.size()
     }
 
     /// The root over the lines: the digest of the version.
     pub fn digest(&self) -> Sha256Digest {
-        self.tree.root()
+        self.hashed.tree.root()
     }
 
     /// Shows that one file stands in it.
     ///
     /// # Errors
     /// [`ManifestError::Unknown`].
-    pub fn prove(&self, files: &Files, path: &str) -> Result<FileProof, ManifestError> {
+    pub fn prove(&self, path: &str) -> Result<FileProof, ManifestError> {
+        self.hashed.prove(&self.files, path)
+    }
+}
+
+/// The tree over the lines of some files.
+#[derive(Clone, Debug)]
+struct Hashed {
+    /// Path to the place of its line.
+    places: BTreeMap<String, usize>,
+    tree: Tree,
+}
+
+impl Hashed {
+    fn new(files: &Files) -> Self {
+        let mut lines: Vec<(String, &String)> =
+            files.iter().map(|(path, bytes)| (line(path, bytes), path)).collect();
+        lines.sort();
+        let places = lines.iter().enumerate().map(|(at, (_, path))| ((*path).clone(), at)).collect();
+        let mut tree = Tree::default();
+        lines.iter().for_each(|(line, _)| tree.append(leaf_hash(line.as_bytes())));
+        Self { places, tree }
+    }
+
+    fn prove(&self, files: &Files, path: &str) -> Result<FileProof, ManifestError> {
         let unknown = || ManifestError::Unknown { path: path.into() };
         let (index, bytes) = self.places.get(path).zip(files.get(path)).ok_or_else(unknown)?;
         let index = *index as u64;
-        let proof = inclusion(&self.tree, index, self.size()).map_err(|_| unknown())?;
+        let proof = inclusion(&self.tree, index, self.tree.size()).map_err(|_| unknown())?;
         Ok(FileProof { path: path.into(), bytes: bytes.clone(), index, proof })
     }
+}
+
+/// The digest of the version that `files` are.
+pub fn digest(files: &Files) -> Sha256Digest {
+    Hashed::new(files).tree.root()
 }
 
 /// Shows that each of `paths` stands in the version that `files` are. Gives the number of its files, too,
@@ -145,9 +170,9 @@ impl Manifest {
 /// # Errors
 /// [`ManifestError::Unknown`].
 pub fn prove(files: &Files, paths: &[&str]) -> Result<(u64, Vec<FileProof>), ManifestError> {
-    let manifest = Manifest::new(files);
-    let proofs = paths.iter().map(|path| manifest.prove(files, path)).collect::<Result<_, _>>()?;
-    Ok((manifest.size(), proofs))
+    let hashed = Hashed::new(files);
+    let proofs = paths.iter().map(|path| hashed.prove(files, path)).collect::<Result<_, _>>()?;
+    Ok((hashed.tree.size(), proofs))
 }
 
 /// Sees that every file stands in `version`, which has `size` files; all of them or none.
@@ -194,7 +219,7 @@ mod tests {
     }
 
     fn version(files: &Files) -> TrustVersion {
-        TrustVersion { number: 7, digest: Manifest::new(files).digest() }
+        TrustVersion { number: 7, digest: digest(files) }
     }
 
     #[test]

@@ -43,7 +43,7 @@ use crate::unix_time::UnixTime;
 use debt::{check_debts, countersigned, is_countersign};
 pub use diff::{Diff, diff};
 use keys::KeyError;
-use manifest::Proved;
+use manifest::{Manifest, Proved};
 use place::Place;
 use policy::{Policy, PolicyError, Rule};
 use quorum::Askers;
@@ -236,6 +236,14 @@ impl Trust {
         Self::under(files, &Anchor::yubico())
     }
 
+    /// The same of files that were hashed before.
+    ///
+    /// # Errors
+    /// As [`Trust::from_files`].
+    pub fn from_manifest(manifest: &Manifest) -> Result<Self, TrustError> {
+        Self::whole(manifest.files(), &Anchor::yubico(), manifest.digest())
+    }
+
     /// Makes trust of the few files that evidence carries: policy.toml, and of the people only those who are proved.
     ///
     /// Somebody whose file was left out is unknown here, and a token whose certificate was left out signs nothing.
@@ -272,8 +280,11 @@ impl Trust {
 
     /// The same with other roots for attestations. In this crate alone: no build of it lets a caller choose.
     pub(crate) fn under(files: &Files, roots: &[Anchor]) -> Result<Self, TrustError> {
-        Self::build(files, roots, Extent::Whole, versions::digest(files))
-            .map_err(|error| place::pinpoint(error, files))
+        Self::whole(files, roots, versions::digest(files))
+    }
+
+    fn whole(files: &Files, roots: &[Anchor], digest: Sha256Digest) -> Result<Self, TrustError> {
+        Self::build(files, roots, Extent::Whole, digest).map_err(|error| place::pinpoint(error, files))
     }
 
     fn build(

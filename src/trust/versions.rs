@@ -1,14 +1,7 @@
 //! The digest of a version of trust, and the pin that says which one to believe.
 
 use crate::challenge::TrustVersion;
-use crate::digest::Sha256Digest;
-use crate::trust::Files;
-use crate::trust::manifest::Manifest;
-
-/// The digest of a version: the root over its [`Manifest`].
-pub fn digest(files: &Files) -> Sha256Digest {
-    Manifest::new(files).digest()
-}
+pub use crate::trust::manifest::digest;
 
 /// The pin is not a number and a digest in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +25,8 @@ pub fn write_pin(version: &TrustVersion) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Sha256Digest;
+    use crate::trust::Files;
 
     #[test]
     fn the_digest_is_the_root_over_the_sorted_manifest() {

@@ -189,14 +189,8 @@ impl Gate {
         let approvals = case.approvals.clone();
         let met =
             quorum::decide(&self.trust, &case.challenge, approvals, Circumstances::default(), at(3)).unwrap();
-        let manifest = Manifest::new(&self.files);
-        let shown = Evidence::collect(
-            case.challenge.clone(),
-            case.answers.clone(),
-            &self.trust,
-            &self.files,
-            &manifest,
-        );
+        let manifest = Manifest::new(self.files.clone());
+        let shown = Evidence::collect(case.challenge.clone(), case.answers.clone(), &self.trust, &manifest);
         SealedGrant::new(met, shown.unwrap().digest(), at(3))
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct Version {
 impl Version {
     pub(crate) fn new(files: Files) -> Self {
         let trust = Trust::from_files(&files).unwrap();
-        let manifest = Manifest::new(&files);
+        let manifest = Manifest::new(files.clone());
         Self { files, trust, manifest }
     }
 
@@ -122,8 +122,8 @@ pub(crate) fn decided(
     answers: Vec<Answered>,
     outcome: Outcome,
 ) -> Evidence {
-    let Version { files, trust, manifest } = version;
-    let mut evidence = Evidence::collect(challenge.clone(), answers, trust, files, manifest).unwrap();
+    let Version { trust, manifest, .. } = version;
+    let mut evidence = Evidence::collect(challenge.clone(), answers, trust, manifest).unwrap();
     evidence.decision = Some(Decided { outcome, at: after(60) });
     evidence
 }

@@ -203,7 +203,7 @@ fn a_rule_may_say_who_settles() {
 #[test]
 fn whoever_broke_the_glass_has_no_say_in_it() {
     let draft = draft();
-    let (trust, manifest) = (draft.trust(), Manifest::new(&draft.0));
+    let (trust, manifest) = (draft.trust(), Manifest::new(draft.0.clone()));
     let debts = [debt(&trust)];
     let asked = issue(&trust, debts[0].countersign("github:vera".parse().unwrap()), 1);
     let record = RequestRecord { challenge: asked.clone(), revision: 0, outcome: None, answers: Vec::new() };
@@ -212,7 +212,6 @@ fn whoever_broke_the_glass_has_no_say_in_it() {
         let response = &signed(&asked, name, decision, time(NOW));
         let context = Context {
             trust: &trust,
-            files: &draft.0,
             manifest: &manifest,
             now: time(NOW),
             counters: &|_| Ok(None),

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::finding::Wrong;
 use crate::challenge::TrustVersion;
 use crate::store::Store;
+use crate::trust::Trust;
 use crate::trust::manifest::Manifest;
-use crate::trust::{Files, Trust, versions};
 
 /// How many are kept at hand: entries of one batch are under one version, or two where a new one begins.
 const AT_HAND: usize = 4;
@@ -17,7 +17,6 @@ const AT_HAND: usize = 4;
 #[derive(Debug)]
 pub(super) struct Version {
     pub(super) trust: Trust,
-    pub(super) files: Files,
     pub(super) manifest: Manifest,
 }
 
@@ -52,18 +51,19 @@ impl<'a> Trusts<'a> {
         let files = self.store.trust_files(version).map_err(|error| error.to_string())?;
         let files =
             files.ok_or_else(|| format!("the files of version {} are not kept here", version.number))?;
-        let digest = versions::digest(&files);
+        let manifest = Manifest::new(files);
+        let digest = manifest.digest();
         if digest != version.digest {
             return Err(format!("the files of version {} have the digest {digest}", version.number));
         }
-        let trust = Trust::from_files(&files).map_err(|error| error.to_string())?;
+        let trust = Trust::from_manifest(&manifest).map_err(|error| error.to_string())?;
         if trust.version != *version {
             return Err(format!(
                 "the files of version {} say version {}",
                 version.number, trust.version.number
             ));
         }
-        Ok(Version { trust, manifest: Manifest::new(&files), files })
+        Ok(Version { trust, manifest })
     }
 }
 

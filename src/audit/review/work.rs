@@ -167,9 +167,8 @@ fn again(decision: &Decision, trusts: &Trusts<'_>) -> Result<(), Wrong> {
             .map_err(|error| otherwise(error.to_string()))
     });
     let shown = shown.collect::<Result<_, _>>()?;
-    let evidence =
-        Evidence::collect(challenge.clone(), shown, &version.trust, &version.files, &version.manifest)
-            .map_err(|error| otherwise(error.to_string()))?;
+    let evidence = Evidence::collect(challenge.clone(), shown, &version.trust, &version.manifest)
+        .map_err(|error| otherwise(error.to_string()))?;
     let expected = SealedGrant::new(met, evidence.digest(), entry.at()).entry();
     if expected == *entry { Ok(()) } else { Err(otherwise(difference(&expected, entry))) }
 }

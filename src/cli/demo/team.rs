@@ -16,6 +16,7 @@ use crate::cli::report::Failure;
 use crate::evidence::{self, Evidence};
 use crate::grant::{Algorithm, GrantRejection, GrantSigner};
 use crate::store::sqlite::Sqlite;
+use crate::trust::manifest::Manifest;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 use crate::verifier::{Answered, Granted, Verifier};
@@ -39,13 +40,14 @@ impl Story {
         let mut bob = Member::new("bob", "Bob <bob@example.org>", Some(BOBS), window)?;
         let keys = Keys::new()?;
         let files = self.team(&bob, &keys)?;
-        let trust = Trust::from_files(&files).map_err(|error| failed(&error))?;
+        let manifest = Manifest::new(files);
+        let trust = Trust::from_manifest(&manifest).map_err(|error| failed(&error))?;
         let (pin, log_key) = (trust.version, keys.log.key().clone());
         let path = self.directory.join("store.db");
         let Keys { log, grant, log_secret } = keys;
         let store = Sqlite::open(&path, log).map_err(|error| failed(&error))?;
         let verifier =
-            Verifier::new(&store, trust, files, grant, UnixTime::now()).map_err(|error| failed(&error))?;
+            Verifier::new(&store, trust, manifest, grant, UnixTime::now()).map_err(|error| failed(&error))?;
         self.tell(
             "\nOne person can be fooled. The team's rule wants somebody of the group release who is not the one who asks:\n\n    \
              need = [{ from = \"release\" }]\n\nAlice asks, and tries her own token first:\n",

@@ -30,7 +30,7 @@ pub(super) fn diff(common: &Common, arguments: &Arguments) -> Outcome {
         [old, new] => (super::load(old)?, new),
         [new] => {
             let chosen = place::trust(common.trust.as_deref(), common.unpinned)?;
-            ((chosen.trust, chosen.files), new)
+            ((chosen.trust, chosen.manifest.into_files()), new)
         }
         _ => return Err(crate::cli::report::Failure::usage("one directory or two")),
     };

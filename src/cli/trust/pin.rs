@@ -12,7 +12,6 @@ use crate::cli::report::{Failure, Outcome, Report};
 use crate::cli::work::Desk;
 use crate::cli::{Common, place, revoked};
 use crate::trust::chain::{self, Versions};
-use crate::trust::versions::digest;
 use crate::trust::{Files, Trust};
 use crate::unix_time::UnixTime;
 
@@ -138,7 +137,7 @@ fn look(named: Option<&Path>, typed: Option<&TrustVersion>) -> Result<Option<Lie
 fn follows(pin: &Pin, lies: &Lies) -> bool {
     let Ok(versions) = Versions::read_directory(&lies.directory) else { return false };
     let (Ok(seen), Ok(lost)) = (pinned::read_seen(), revoked::all()) else { return false };
-    let (digest, now) = (digest(&lies.files), UnixTime::now());
+    let (digest, now) = (lies.trust.version.digest, UnixTime::now());
     let way = chain::follow_without(&pin.version, &digest, &versions, &seen, &lost, now);
     way.is_ok_and(|way| way.last() == Some(&lies.trust.version))
 }

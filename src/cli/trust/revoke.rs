@@ -78,7 +78,7 @@ pub(super) fn revoke(common: &Common, arguments: &Arguments) -> Outcome {
     let report = told(&chosen, &revocation, logged).with("file", path.display().to_string());
     // What was asked or granted with a say of that token ends here and now.
     if let (true, Some(store)) = (logged, local::store(&chosen.trust)?) {
-        verifier::start(&store, chosen.trust, chosen.files)?;
+        verifier::start(&store, chosen.trust, chosen.manifest)?;
     }
     Ok(report)
 }

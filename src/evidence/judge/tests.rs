@@ -93,8 +93,7 @@ fn evidence(cert: &Cert, attestation: Vec<u8>) -> Evidence {
     let mut signer = key.parts_into_secret().unwrap().into_keypair().unwrap();
     let signature = sign::detached(&mut signer, &statement, at("2026-11-20T04:08:00Z").into()).unwrap();
     let answer = Answered::new(&Response { statement, signature }, None, None).unwrap();
-    let mut evidence =
-        Evidence::collect(challenge, vec![answer], &trust, &files, &Manifest::new(&files)).unwrap();
+    let mut evidence = Evidence::collect(challenge, vec![answer], &trust, &Manifest::new(files)).unwrap();
     evidence.decision = Some(Decided { outcome: Outcome::Approved, at: at("2026-11-20T04:09:00Z") });
     evidence
 }

@@ -12,7 +12,7 @@ use crate::evidence::{Answered, Carried, Decided, Evidence};
 use crate::request::{Identity, Mode, NameError, Parameters, Request};
 use crate::text::Text;
 use crate::trust::chain::UpdateError;
-use crate::trust::manifest::{self, Manifest, ManifestError};
+use crate::trust::manifest::{self, ManifestError};
 use crate::trust::policy::{Approvers, Rule, UPDATE_ACTION, WHOEVER_SIGNS};
 use crate::trust::quorum::{Circumstances, NotMet, decide as quorum};
 use crate::trust::revocation::Revocation;
@@ -201,9 +201,8 @@ pub fn begin(
     let carried = |trust: &Trust, files: &Files| -> Result<Carried, ManifestError> {
         let paths = paths_of(trust, files, &people);
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let manifest = Manifest::new(files);
-        let files = paths.iter().map(|path| manifest.prove(files, path)).collect::<Result<_, _>>()?;
-        Ok(Carried { version: trust.version, size: manifest.size(), files })
+        let (size, files) = manifest::prove(files, &paths)?;
+        Ok(Carried { version: trust.version, size, files })
     };
     let (before, after) = (carried(old, old_files)?, carried(new, new_files)?);
     let mut evidence = Evidence::new(challenge, answers, before)?;

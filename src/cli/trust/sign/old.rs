@@ -27,7 +27,7 @@ pub(super) fn find(named: Option<&Path>, changed: &Path) -> Result<(Trust, Files
         .hint("`touchgate trust pin` the version that is in force"));
     };
     let found = match named {
-        Some(_) => pinned::trust(named, false).map(|chosen| (chosen.trust, chosen.files)),
+        Some(_) => pinned::trust(named, false).map(|chosen| (chosen.trust, chosen.manifest.into_files())),
         None => installed(&pin),
     };
     let (old, files) = found?;
@@ -48,7 +48,7 @@ pub(super) fn find(named: Option<&Path>, changed: &Path) -> Result<(Trust, Files
 fn installed(pin: &Pin) -> Result<(Trust, Files), Failure> {
     let followed = pinned::trust(None, false);
     let failure = match followed {
-        Ok(chosen) => return Ok((chosen.trust, chosen.files)),
+        Ok(chosen) => return Ok((chosen.trust, chosen.manifest.into_files())),
         Err(failure) => failure,
     };
     let kept = format!("trust-{}", pin.version.number);
