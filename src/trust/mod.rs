@@ -13,6 +13,8 @@ pub mod chain;
 pub mod check;
 pub mod debt;
 pub mod diff;
+mod directory;
+mod error;
 pub mod explain;
 mod index;
 mod keys;
@@ -26,13 +28,11 @@ pub mod roster;
 pub mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::audit::{LogKey, Witnesses};
 use sequoia_openpgp::Fingerprint;
 
+use crate::audit::{LogKey, Witnesses};
 use crate::card::attestation::Anchor;
 use crate::challenge::{Audience, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
@@ -42,23 +42,14 @@ use crate::unix_time::UnixTime;
 
 use debt::{check_debts, countersigned, is_countersign};
 pub use diff::{Diff, diff};
-use keys::KeyError;
+use directory::check_paths;
+pub use directory::{Files, MAX_FILE, MAX_FILES, read_directory};
+pub(crate) use directory::{is_name, is_path};
+pub use error::TrustError;
 use manifest::{Manifest, Proved};
-use place::Place;
-use policy::{Policy, PolicyError, Rule};
+use policy::{Policy, Rule};
 use quorum::Askers;
-use roster::{Person, Roster, RosterError};
-
-/// The most bytes in one file of trust: a certificate with many user ids and third-party signatures.
-pub const MAX_FILE: u64 = 1 << 20;
-/// The most files: a hundred thousand people, two tokens each, a certificate and an attestation for each token.
-pub const MAX_FILES: usize = 500_000;
-
-/// The most bytes in all of them: what so many ordinary certificates and attestations take.
-const MAX_TOTAL: usize = 1 << 30;
-
-/// The files of one version, by path below the directory, as they are hashed.
-pub type Files = BTreeMap<String, Vec<u8>>;
+use roster::{Person, Roster};
 
 /// One version of trust, checked as a whole.
 #[derive(Debug)]
@@ -82,101 +73,6 @@ pub struct Trust {
     policy: Policy,
     /// Keys on tokens that were lost; not part of the version.
     revoked: BTreeSet<Fingerprint>,
-}
-
-/// Why a directory is not trust.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// Any other, with the place that it is about.
-    #[error("{}", placed(place, note.as_deref(), error))]
-    At {
-        /// Where.
-        place: Place,
-        /// What was probably meant, or what else there is to it.
-        note: Option<String>,
-        /// What is wrong there.
-        error: Box<TrustError>,
-    },
-    /// Not UTF-8, not TOML, or a key that is unknown, missing or of the wrong type.
-    #[error("{path}: {message}")]
-    Malformed {
-        /// Below the directory.
-        path: String,
-        /// Line, column and what is wrong there.
-        message: String,
-    },
-    /// A key or an issuer in policy.toml that cannot be used.
-    #[error("policy.toml: {0}")]
-    Key(#[from] KeyError),
-    /// The files are proved into one version, and their policy is another's.
-    #[error("policy.toml: version = {found}, in what is pinned as version {expected}")]
-    OtherVersion {
-        /// What the policy says.
-        found: u64,
-        /// What the pin or the update says.
-        expected: u64,
-    },
-    /// A policy that cannot be loaded.
-    #[error("policy.toml: {0}")]
-    Policy(#[from] PolicyError),
-    /// A roster that cannot be loaded.
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    /// Something that does not belong into the directory.
-    #[error("{path}: {what}")]
-    Stray {
-        /// Below the directory.
-        path: String,
-        /// Why it does not.
-        what: &'static str,
-    },
-    /// The directory or a file in it could not be read.
-    #[error("{}: {error}", path.display())]
-    Unreadable {
-        /// What could not be read.
-        path: PathBuf,
-        /// The system's reason.
-        error: std::io::Error,
-    },
-}
-
-impl TrustError {
-    /// The stable name of this error, explained in `docs/trust.md`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::At { error, .. } => error.code(),
-            Self::Key(_) => "bad-key",
-            Self::Malformed { .. } => "malformed",
-            Self::OtherVersion { .. } => "other-version",
-            Self::Policy(error) => error.code(),
-            Self::Roster(error) => error.code(),
-            Self::Stray { .. } => "stray-file",
-            Self::Unreadable { .. } => "unreadable",
-        }
-    }
-
-    /// The place that it is about, if it is about one.
-    pub fn place(&self) -> Option<&Place> {
-        if let Self::At { place, .. } = self { Some(place) } else { None }
-    }
-
-    /// The error without its place.
-    pub fn cause(&self) -> &Self {
-        if let Self::At { error, .. } = self { error.cause() } else { self }
-    }
-}
-
-/// The error's own words behind its place; what it is about may lie in another file than the word that is wrong.
-fn placed(place: &Place, note: Option<&str>, error: &TrustError) -> String {
-    let words = error.to_string();
-    let mut text = match words.strip_prefix(&format!("{}: ", place.path)) {
-        Some(rest) => format!("{place}: {rest}"),
-        None => format!("{words}, named at {place}"),
-    };
-    if let Some(note) = note {
-        text.push_str(&format!("; {note}"));
-    }
-    text
 }
 
 /// Why a request cannot be asked under this trust.
@@ -426,106 +322,9 @@ pub(crate) enum Extent {
     Whole,
 }
 
-/// Exactly policy.toml, people/NAME and tokens/NAME, wherever the files come from.
-fn check_paths(files: &Files) -> Result<(), TrustError> {
-    match files.keys().find(|path| !is_path(path)) {
-        Some(path) => {
-            Err(TrustError::Stray { path: path.clone(), what: "does not belong into a trust directory" })
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether a file of trust may lie there.
-pub(crate) fn is_path(path: &str) -> bool {
-    match path.split_once('/') {
-        None => path == "policy.toml",
-        Some((folder, name)) => matches!(folder, "people" | "tokens") && is_name(name),
-    }
-}
-
-/// Whether a file of trust may be called so.
-pub(crate) fn is_name(name: &str) -> bool {
-    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-    !name.is_empty() && name.bytes().all(allowed) && !name.starts_with('.')
-}
-
 /// Reads TOML into a file's shape; the error names line and column.
 fn toml_file<T: serde::de::DeserializeOwned>(path: &str, bytes: &[u8]) -> Result<T, TrustError> {
     let malformed = |message: String| TrustError::Malformed { path: path.into(), message };
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
     toml::from_str(text).map_err(|error| place::malformed(path, text, &error))
-}
-
-/// Reads exactly policy.toml, people/* and tokens/*; everything else but `versions/` is an error.
-///
-/// # Errors
-/// [`TrustError::Stray`] and [`TrustError::Unreadable`].
-pub fn read_directory(directory: &Path) -> Result<Files, TrustError> {
-    let mut files = Files::new();
-    let mut room = MAX_TOTAL;
-    for (name, path, kind) in entries(directory)? {
-        match name.as_str() {
-            "policy.toml" => read_file(&path, name, kind, &mut files, &mut room)?,
-            "people" | "tokens" if kind.is_dir() => {
-                for (inner, path, kind) in entries(&path)? {
-                    read_file(&path, format!("{name}/{inner}"), kind, &mut files, &mut room)?;
-                }
-            }
-            "versions" if kind.is_dir() => {}
-            _ => {
-                return Err(TrustError::Stray { path: name, what: "does not belong into a trust directory" });
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn entries(directory: &Path) -> Result<Vec<(String, PathBuf, fs::FileType)>, TrustError> {
-    let unreadable = |error| TrustError::Unreadable { path: directory.to_owned(), error };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !is_name(&name) {
-            return Err(TrustError::Stray {
-                path: name,
-                what: "names hold a-z 0-9 . _ - and begin with no dot",
-            });
-        }
-        if found.len() >= MAX_FILES {
-            return Err(TrustError::Stray { path: name, what: "is one file too many" });
-        }
-        // `file_type` does not follow symbolic links.
-        found.push((name, entry.path(), entry.file_type().map_err(unreadable)?));
-    }
-    Ok(found)
-}
-
-fn read_file(
-    path: &Path,
-    name: String,
-    kind: fs::FileType,
-    files: &mut Files,
-    room: &mut usize,
-) -> Result<(), TrustError> {
-    if !kind.is_file() {
-        return Err(TrustError::Stray { path: name, what: "is not a regular file" });
-    }
-    let unreadable = |error| TrustError::Unreadable { path: path.to_owned(), error };
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .map_err(unreadable)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(TrustError::Stray { path: name, what: "is larger than a mebibyte" });
-    }
-    *room = room.checked_sub(bytes.len()).ok_or_else(|| TrustError::Stray {
-        path: name.clone(),
-        what: "is one too many: together the files are too large",
-    })?;
-    files.insert(name, bytes);
-    Ok(())
 }
