@@ -4,16 +4,19 @@
 //! that what resets PINs comes before the PINs, what erases keys before the keys, and what cannot be undone
 //! last: see `docs/provisioning.md`.
 
+mod step;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use sequoia_openpgp::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::{KeyAlgorithm, KeySlot};
 use super::observe::{Observed, Origin, SlotState};
-use super::profile::{KeyWish, Profile, ResettingCode, Tries};
+use super::profile::{KeyWish, Profile, ResettingCode};
 use crate::card::info::{Touch, TouchPolicy};
+
+pub use step::{HolderField, Step};
 
 /// What no card tells and earlier runs wrote down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,89 +50,6 @@ pub struct Import {
 /// The keys in files, by the slot that they are for.
 pub type Imports = BTreeMap<KeySlot, Import>;
 
-/// Data about the holder, by object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HolderField {
-    /// DO 5B.
-    Name,
-    /// DO 5E.
-    Login,
-    /// DO 5F50.
-    Url,
-    /// DO 5F2D.
-    Language,
-}
-
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// How many tries each PIN has. Resets PINs.
-    Tries(Tries),
-    /// Whether PINs are derived. Resets PINs.
-    Kdf(bool),
-    /// A new admin PIN.
-    AdminPin,
-    /// A new user PIN.
-    UserPin,
-    /// A new resetting code, or none.
-    ResettingCode(bool),
-    /// What the next key of a slot will be. Erases a key of another kind.
-    Algorithm {
-        /// The slot.
-        slot: KeySlot,
-        /// What it will be.
-        algorithm: KeyAlgorithm,
-        /// As this card writes it.
-        attributes: Vec<u8>,
-    },
-    /// A key made on the card.
-    Generate {
-        /// The slot.
-        slot: KeySlot,
-        /// What it will be.
-        algorithm: KeyAlgorithm,
-    },
-    /// A key brought from a file.
-    Import {
-        /// The slot.
-        slot: KeySlot,
-        /// Of the key.
-        fingerprint: Fingerprint,
-    },
-    /// Time and fingerprint of a key.
-    Label {
-        /// The slot.
-        slot: KeySlot,
-    },
-    /// Whether each signature needs the PIN anew.
-    PinForEachSignature(bool),
-    /// One thing about the holder.
-    Holder {
-        /// Which.
-        field: HolderField,
-        /// As it is stored.
-        text: String,
-    },
-    /// A touch policy; without a slot, the attestation key's.
-    Touch {
-        /// The slot.
-        slot: Option<KeySlot>,
-        /// The policy.
-        touch: Touch,
-    },
-    /// The token vouches for a key.
-    Attest {
-        /// The slot.
-        slot: KeySlot,
-    },
-    /// Old PINs must fail, new ones work, a signature verify.
-    Prove,
-    /// The token signs its certificate.
-    Certificate,
-    /// The token signs who holds it.
-    Enrol,
-}
-
 /// A change and why it is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
@@ -150,23 +70,6 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Slots whose keys will be erased.
     pub erases: Vec<KeySlot>,
-}
-
-impl Step {
-    /// Whether it needs the admin PIN.
-    pub(super) fn needs_admin(&self) -> bool {
-        !matches!(self, Self::Attest { .. } | Self::Certificate | Self::Enrol | Self::Prove)
-    }
-
-    /// Whether it comes after the certificate: from there on the signature key wants its touch.
-    pub(super) fn seals(&self) -> bool {
-        matches!(self, Self::Touch { .. } | Self::Attest { .. } | Self::Prove | Self::Enrol)
-    }
-
-    /// Whether it takes signatures or attestations, and so the user PIN.
-    pub(super) fn needs_user(&self) -> bool {
-        matches!(self, Self::Attest { .. } | Self::Certificate | Self::Enrol | Self::Prove)
-    }
 }
 
 impl Plan {
@@ -438,186 +341,5 @@ fn proof(plan: &mut Plan, profile: &Profile, now: &Observed, memory: &Memory) {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tries(tries) => write!(
-                f,
-                "tries: {} for the user PIN, {} for the resetting code, {} for the admin PIN",
-                tries.user, tries.resetting_code, tries.admin
-            ),
-            Self::Kdf(true) => f.write_str("PIN derivation (KDF object) on"),
-            Self::Kdf(false) => f.write_str("PIN derivation (KDF object) off"),
-            Self::AdminPin => f.write_str("new admin PIN"),
-            Self::UserPin => f.write_str("new user PIN"),
-            Self::ResettingCode(true) => f.write_str("new resetting code"),
-            Self::ResettingCode(false) => f.write_str("no resetting code"),
-            Self::Algorithm { slot, algorithm, .. } => write!(f, "{slot} slot: {algorithm}"),
-            Self::Generate { slot, algorithm } => write!(f, "{slot} key: make one on the card ({algorithm})"),
-            Self::Import { slot, fingerprint } => write!(f, "{slot} key: IMPORT {fingerprint} from a file"),
-            Self::Label { slot } => write!(f, "{slot} key: write its time and fingerprint"),
-            Self::PinForEachSignature(true) => f.write_str("PIN for each signature"),
-            Self::PinForEachSignature(false) => f.write_str("one PIN for many signatures"),
-            Self::Holder { field, text } => {
-                let field = match field {
-                    HolderField::Name => "name",
-                    HolderField::Login => "login",
-                    HolderField::Url => "url",
-                    HolderField::Language => "language",
-                };
-                write!(f, "holder's {field}: {text:?}")
-            }
-            Self::Touch { slot, touch } => {
-                let stays = match touch {
-                    Touch::Fixed | Touch::CachedFixed => ", which only another key undoes",
-                    Touch::Off | Touch::On | Touch::Cached => "",
-                };
-                let slot = slot.map_or("attestation", KeySlot::word);
-                write!(f, "{slot} key: touch {}{stays}", touch.policy().word())
-            }
-            Self::Attest { slot } => write!(f, "{slot} key: have the token attest it"),
-            Self::Certificate => f.write_str("certificate: have the token sign it"),
-            Self::Enrol => f.write_str("enrolment: have the token sign who holds it"),
-            Self::Prove => {
-                f.write_str("proof: old PINs fail, new ones work, a signature with touch verifies")
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::card::ident::Ident;
-
-    /// A YubiKey 5.7.4 as delivered.
-    fn blank() -> Observed {
-        let slot = || SlotState {
-            algorithm: Some(KeyAlgorithm::Rsa2048),
-            origin: Origin::Absent,
-            fingerprint: [0; 20],
-            created: 0,
-            touch: TouchPolicy::Off,
-            attributes: vec![1, 8, 0, 0, 0x11, 0],
-            public: None,
-        };
-        Observed {
-            ident: Ident { manufacturer: 6, serial: 0x1234_5678 },
-            firmware: Some([5, 7, 4]),
-            tries: [3, 0, 3],
-            longest: [127; 3],
-            pin_for_each_signature: false,
-            kdf_supported: true,
-            kdf: Some(vec![0x81, 1, 0]),
-            slots: [slot(), slot(), slot()],
-            attestation_touch: Some(TouchPolicy::Off),
-            attests: true,
-            holder: Default::default(),
-            offered: None,
-        }
-    }
-
-    fn profile(text: &str) -> Profile {
-        Profile::parse(text, Path::new("p.toml")).unwrap()
-    }
-
-    fn position(plan: &Plan, wanted: impl Fn(&Step) -> bool) -> usize {
-        plan.steps.iter().position(|planned| wanted(&planned.step)).unwrap()
-    }
-
-    #[test]
-    fn what_resets_comes_first_and_what_stays_comes_last() {
-        let text = "[keys]\nsignature = { algorithm = \"ed25519\" }\ndecryption = { algorithm = \"cv25519\" }\n\
-                    [pin]\nkdf = true\ntries = { user = 5, resetting_code = 4, admin = 6 }\nresetting_code = \"random\"\n\
-                    [holder]\nname = \"Alice Example\"\n";
-        let plan = plan(&profile(text), &blank(), &Memory::default(), &Imports::new());
-        assert!(plan.problems.is_empty(), "{:?}", plan.problems);
-        assert!(plan.erases.is_empty());
-        let order = [
-            position(&plan, |step| matches!(step, Step::Tries(_))),
-            position(&plan, |step| matches!(step, Step::Kdf(true))),
-            position(&plan, |step| matches!(step, Step::AdminPin)),
-            position(&plan, |step| matches!(step, Step::UserPin)),
-            position(&plan, |step| matches!(step, Step::ResettingCode(true))),
-            position(&plan, |step| matches!(step, Step::Algorithm { slot: KeySlot::Signature, .. })),
-            position(&plan, |step| matches!(step, Step::Generate { slot: KeySlot::Signature, .. })),
-            position(&plan, |step| matches!(step, Step::Label { slot: KeySlot::Signature })),
-            position(&plan, |step| matches!(step, Step::PinForEachSignature(true))),
-            position(&plan, |step| matches!(step, Step::Holder { .. })),
-            position(&plan, |step| matches!(step, Step::Touch { slot: Some(KeySlot::Decryption), .. })),
-            position(&plan, |step| matches!(step, Step::Touch { slot: Some(KeySlot::Signature), .. })),
-            position(&plan, |step| matches!(step, Step::Attest { slot: KeySlot::Signature })),
-            position(&plan, |step| matches!(step, Step::Prove)),
-        ];
-        assert!(order.is_sorted(), "{order:?}");
-        assert_eq!(order.last(), Some(&(plan.steps.len() - 1)));
-        assert!(plan.has(|step| matches!(step, Step::Holder { text, .. } if text == "Alice<Example")));
-    }
-
-    #[test]
-    fn keys_that_would_go_are_named() {
-        let wants = profile("[keys]\nsignature = { algorithm = \"ed25519\" }\n");
-        let mut now = blank();
-        now.slots[0].origin = Origin::Generated;
-        let erasing = plan(&wants, &now, &Memory::default(), &Imports::new());
-        assert_eq!(erasing.erases, [KeySlot::Signature]);
-        // Not again for what an interrupted run had begun.
-        let memory = Memory { begun: [true, false, false], ..Memory::default() };
-        assert!(plan(&wants, &now, &memory, &Imports::new()).erases.is_empty());
-        // A slot that the profile does not name is left alone.
-        assert!(plan(&profile(""), &now, &Memory::default(), &Imports::new()).erases.is_empty());
-    }
-
-    #[test]
-    fn what_a_card_cannot_become_is_said_before_anything_is_done() {
-        let problem = |text: &str, now: &Observed| {
-            let plan = plan(&profile(text), now, &Memory::default(), &Imports::new());
-            plan.problems.join("; ")
-        };
-        let mut plain = blank();
-        plain.firmware = None;
-        plain.attests = false;
-        plain.kdf_supported = false;
-        plain.slots[0].touch = TouchPolicy::None;
-        for (text, words) in [
-            ("[pin]\ntries = { user = 5, resetting_code = 5, admin = 5 }", "cannot change how many tries"),
-            ("[pin]\nkdf = true", "no KDF object"),
-            ("[keys]\nsignature = { algorithm = \"ed25519\" }", "no touch policy"),
-            ("[keys]\nauthentication = { algorithm = \"ed25519\", touch = \"cached\" }", "no cached touch"),
-        ] {
-            assert!(problem(text, &plain).contains(words), "{text}: {}", problem(text, &plain));
-            assert_eq!(problem(text, &blank()), "", "{text}");
-        }
-        let mut offered = blank();
-        offered.offered = Some(vec![0xc1, 6, 1, 8, 0, 0, 0x11, 0]);
-        let ed25519 = "[keys]\nsignature = { algorithm = \"ed25519\" }";
-        assert!(problem(ed25519, &offered).contains("no ed25519"));
-        let mut fixed = blank();
-        fixed.attestation_touch = Some(TouchPolicy::Fixed);
-        assert!(problem("[keys]\nattestation = { touch = \"off\" }", &fixed).contains("another key"));
-    }
-
-    #[test]
-    fn pins_are_set_once_unless_something_resets_them() {
-        let memory = Memory {
-            admin_set: true,
-            user_set: true,
-            proved: true,
-            tries: Some([3; 3]),
-            ..Memory::default()
-        };
-        let mut now = blank();
-        now.pin_for_each_signature = true;
-        assert!(plan(&profile(""), &now, &memory, &Imports::new()).is_done());
-        for text in ["[pin]\nkdf = true", "[pin]\ntries = { user = 4, resetting_code = 4, admin = 4 }"] {
-            let plan = plan(&profile(text), &now, &memory, &Imports::new());
-            assert!(plan.has(|step| *step == Step::AdminPin) && plan.has(|step| *step == Step::UserPin));
-            assert!(plan.has(|step| *step == Step::Prove));
-        }
-        now.tries = [3, 2, 3];
-        let plan = plan(&profile(""), &now, &memory, &Imports::new());
-        assert!(plan.has(|step| *step == Step::ResettingCode(false)));
-    }
-}
+mod tests;
