@@ -1,5 +1,8 @@
 //! `card provision`: one token from what it is to what a profile says.
 
+mod asked;
+mod told;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,28 +10,22 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::fs::OFlags;
-use sequoia_openpgp::Fingerprint;
-use sequoia_openpgp::crypto::Password;
-use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::card::provision::fleet::folder;
 use crate::card::provision::{
-    self, Done, Job, MAX_PROFILE, Person, Plan, Profile, Progress, ProvisionError, Step, Survey, UserPin,
-    UserPinNeed, Vouched,
+    self, Done, Job, MAX_PROFILE, Person, Profile, Progress, ProvisionError, Step, Survey, UserPin,
 };
-use crate::card::{
-    Attendant, CardError, Ident, KeySlot, Pin, PinEntry, PinRequest, Slot, Tape, TokenInfo, TouchNeed,
-    TouchPolicy,
-};
+use crate::card::{CardError, Ident, Slot, Tape, TouchPolicy};
 use crate::cli::authorities::Authorities;
-use crate::cli::prompt::{Terminal, Typed};
-use crate::cli::report::{Failure, Outcome, Report, exit, printable, say};
-use crate::cli::secret::typed;
+use crate::cli::prompt::Terminal;
+use crate::cli::report::{Failure, Outcome, say};
 use crate::cli::work::{self, Desk};
-use crate::cli::{Common, fleet, pin, place, read_input};
+use crate::cli::{Common, fleet, place, read_input};
 use crate::enrolment::possession::Name;
 use crate::unix_time::UnixTime;
+use asked::{AtToken, ask_pin, given_admin_pin, passphrase, settle_erase, user_pin};
+use told::{check, describe, dry_run, report};
 
 const EXAMPLE: &str = "\
 Example:
@@ -189,7 +186,7 @@ impl<'a> One<'a> {
             progress: progress(ident, attesting_takes_a_touch(&survey)),
         };
         loop {
-            let mut attendant = AtToken { terminal: desk.terminal.as_ref(), what: String::new() };
+            let mut attendant = AtToken::new(desk.terminal.as_ref());
             match provision::provision(slot, &job, &mut attendant, &tape, &patience) {
                 // It was not the one of the factory. Whoever sits here may know it.
                 Err(ProvisionError::AdminPinUnknown { left, .. }) if left > 1 && desk.terminal.is_some() => {
@@ -208,26 +205,6 @@ fn person(arguments: &Arguments, profile: &Profile) -> Person {
     let certificate = profile.certificate.is_some() || arguments.user_id.is_some();
     let name = arguments.name.clone().or_else(|| login().filter(|_| certificate));
     Person { name, user_id: arguments.user_id.clone(), passphrase: None }
-}
-
-fn passphrase(
-    given: Option<u32>,
-    desk: &Desk,
-    needed: Option<&Fingerprint>,
-) -> Result<Option<Password>, Failure> {
-    let Some(fingerprint) = needed else { return Ok(None) };
-    let line = match (given, &desk.terminal) {
-        (Some(number), _) => Some(pin::line_from_descriptor(number, &desk.cancel)?),
-        (None, Some(terminal)) => {
-            typed(terminal.ask_secret(&format!("passphrase of primary key {}: ", fingerprint.to_hex())))?
-        }
-        (None, None) => None,
-    };
-    let none = || {
-        Failure::usage("the primary key needs its passphrase, and nobody may be asked")
-            .hint("hand it over with --passphrase-fd N")
-    };
-    line.map(|line| Some(Password::from(line.as_slice()))).ok_or_else(none)
 }
 
 /// Whether the attestation key wants a touch of its own.
@@ -270,134 +247,6 @@ fn profile(arguments: &Arguments) -> Result<Profile, Failure> {
         Failure::usage(format!("{}: expected at most {most} bytes of UTF-8", path.display()))
     })?;
     Ok(Profile::parse(&text, path).map_err(ProvisionError::from)?)
-}
-
-fn describe(plan: &Plan) -> String {
-    let mut text = String::new();
-    for planned in &plan.steps {
-        text.push_str(&format!("  {}\n      because {}\n", planned.step, planned.why));
-    }
-    for note in &plan.notes {
-        text.push_str(&format!("  note: {note}\n"));
-    }
-    for problem in &plan.problems {
-        text.push_str(&format!("  NOT POSSIBLE: {problem}\n"));
-    }
-    for slot in &plan.erases {
-        text.push_str(&format!("  ERASES the {slot} key that is there\n"));
-    }
-    text
-}
-
-fn fields(ident: Ident, plan: &Plan) -> [(&'static str, Value); 5] {
-    let steps: Vec<Value> =
-        plan.steps.iter().map(|it| json!({ "step": it.step.to_string(), "why": it.why })).collect();
-    let erases: Vec<&str> = plan.erases.iter().map(|slot| slot.word()).collect();
-    [
-        ("serial", json!(ident.to_string())),
-        ("steps", json!(steps)),
-        ("problems", json!(plan.problems)),
-        ("notes", json!(plan.notes)),
-        ("erases", json!(erases)),
-    ]
-}
-
-fn check(ident: Ident, survey: &Survey) -> Outcome {
-    let plan = &survey.plan;
-    let text = if plan.is_done() {
-        let when = survey.record.as_ref().and_then(|record| UnixTime::from_seconds(record.finished));
-        let when = when.map_or(String::new(), |when| format!("; it proved that on {when}"));
-        format!("token {ident} is as the profile says{when}\n")
-    } else {
-        format!("token {ident} differs from the profile:\n{}", describe(plan))
-    };
-    let mut report = Report::done(text).with("differs", !plan.is_done());
-    report.exit = if plan.is_done() { exit::YES } else { exit::NO };
-    Ok(fields(ident, plan).into_iter().fold(report, |report, (name, value)| report.with(name, value)))
-}
-
-fn dry_run(ident: Ident, survey: &Survey) -> Outcome {
-    let plan = &survey.plan;
-    let resumes = if survey.resumes { ", going on where an earlier run was cut off" } else { "" };
-    let text = if plan.is_done() {
-        format!("token {ident} is as the profile says: nothing would change\n")
-    } else {
-        format!("token {ident} would change{resumes}:\n{}", describe(plan))
-    };
-    let mut report = Report::done(text);
-    report.exit = if plan.problems.is_empty() { exit::YES } else { exit::FAILED };
-    Ok(fields(ident, plan).into_iter().fold(report, |report, (name, value)| report.with(name, value)))
-}
-
-/// Has the serial typed back where keys would be erased.
-fn settle_erase(
-    erase: Option<Ident>,
-    desk: &Desk,
-    ident: Ident,
-    plan: &Plan,
-) -> Result<Option<Ident>, Failure> {
-    let (true, None, Some(terminal)) =
-        (!plan.erases.is_empty() && plan.problems.is_empty(), erase, &desk.terminal)
-    else {
-        return Ok(erase);
-    };
-    let line = typed(terminal.ask("Keys would be ERASED for good. Type the token's number to go on: "))?;
-    let text =
-        line.as_deref().map(|line| String::from_utf8_lossy(line).trim().to_owned()).unwrap_or_default();
-    if text.parse() == Ok(ident) {
-        return Ok(Some(ident));
-    }
-    Err(Failure::failed("would-erase", "that is not the token's number; nothing was changed")
-        .hint("look at the token, and run the command again"))
-}
-
-fn given_admin_pin(
-    given: Option<u32>,
-    desk: &Desk,
-    ident: Ident,
-    needed: bool,
-) -> Result<Option<Pin>, Failure> {
-    match given {
-        Some(number) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
-        None if needed => ask_pin(desk, &format!("ADMIN PIN of token {ident}: ")),
-        None => Ok(None),
-    }
-}
-
-fn user_pin(
-    given: Option<u32>,
-    desk: &Desk,
-    ident: Ident,
-    need: Option<UserPinNeed>,
-) -> Result<Option<Pin>, Failure> {
-    match (given, need) {
-        (_, None) => Ok(None),
-        (Some(number), Some(_)) => Ok(Some(pin::from_descriptor(number, &desk.cancel)?)),
-        (None, Some(UserPinNeed::Present)) => ask_pin(desk, &format!("PIN of token {ident}: ")),
-        (None, Some(UserPinNeed::New)) => loop {
-            let Some(new) = ask_pin(desk, &format!("NEW PIN for token {ident}: "))? else { return Ok(None) };
-            let again = ask_pin(desk, "the same once more: ")?;
-            if again.is_some_and(|again| again.same(&new)) {
-                return Ok(Some(new));
-            }
-            desk.show("those were two different PINs\n");
-        },
-    }
-}
-
-/// Asks at the terminal; `None` if there is none, or nothing was typed.
-fn ask_pin(desk: &Desk, prompt: &str) -> Result<Option<Pin>, Failure> {
-    let Some(terminal) = &desk.terminal else { return Ok(None) };
-    loop {
-        let Some(line) = typed(terminal.ask_secret(prompt))?.filter(|line| !line.is_empty()) else {
-            return Ok(None);
-        };
-        // Too short or too long for any card: it was not sent, so no try is lost.
-        match Pin::new(line) {
-            Ok(pin) => return Ok(Some(pin)),
-            Err(error) => terminal.say(&format!("{error}\n")),
-        }
-    }
 }
 
 /// Where secrets are told.
@@ -443,102 +292,5 @@ impl<'a> Place<'a> {
             terminal.say("these are told once; write down what has to be kept\n");
         }
         Ok(())
-    }
-}
-
-fn files_by_name(done: &Done) -> [(&'static str, Option<&Path>); 4] {
-    let files = &done.files;
-    [
-        ("certificate", files.certificate.as_deref()),
-        ("revocation", files.revocation.as_deref()),
-        ("report", files.report.as_deref()),
-        ("enrolment", files.enrolment.as_deref()),
-    ]
-}
-
-fn report(done: &Done, directory: &Path) -> Report {
-    let ident = done.observed.ident;
-    let mut text = if done.steps.is_empty() {
-        format!("token {ident} is as the profile says; nothing was changed\n")
-    } else {
-        format!("token {ident} is as the profile says, and proved it ({} changes sent)\n", done.writes)
-    };
-    let mut keys = serde_json::Map::new();
-    for slot in KeySlot::ALL {
-        let state = done.observed.slot(slot);
-        if let Some(key) = state.key(slot) {
-            let fingerprint = key.fingerprint().to_hex();
-            text.push_str(&format!("  {:<15}{fingerprint}, touch {}\n", slot.word(), state.touch.word()));
-            keys.insert(slot.word().to_owned(), json!(fingerprint));
-        }
-    }
-    let files = &done.files;
-    for attested in &files.attested {
-        text.push_str(&format!("  attested       {} key, {}\n", attested.slot, attested.vouched));
-    }
-    for (what, file) in files_by_name(done) {
-        if let Some(file) = file {
-            text.push_str(&format!("  {what:<15}{}\n", printable(&file.display().to_string())));
-        }
-    }
-    if let Some(escrow) = &done.escrow {
-        text.push_str(&format!("  escrowed       {}\n", escrow.display()));
-    }
-    text.push_str(&format!("  record         {}\n", directory.display()));
-    let steps: Vec<String> = done.steps.iter().map(|planned| planned.step.to_string()).collect();
-    let attested: Vec<Value> = files
-        .attested
-        .iter()
-        .map(|it| {
-            let file = match &it.vouched {
-                Vouched::Yubico(name) => json!({ "yubico": name }),
-                Vouched::Configured(name) => json!({ "configured": name }),
-                Vouched::Nobody => Value::Null,
-            };
-            json!({ "slot": it.slot.word(), "root": file, "falls_short": it.short })
-        })
-        .collect();
-    let report = Report::done(text).with("attested", attested);
-    let report = files_by_name(done)
-        .into_iter()
-        .fold(report, |report, (what, file)| report.with(what, file.map(|file| file.display().to_string())));
-    report
-        .with("serial", ident.to_string())
-        .with("steps", steps)
-        .with("writes", done.writes)
-        .with("keys", Value::Object(keys))
-        .with("escrow", done.escrow.as_ref().map(|path| path.display().to_string()))
-        .with("directory", directory.display().to_string())
-}
-
-/// The person at the token. Its PIN is known here, so only the finger is asked for.
-struct AtToken<'a> {
-    terminal: Option<&'a Terminal>,
-    /// What the next signature is for.
-    what: String,
-}
-
-impl Attendant for AtToken<'_> {
-    fn pin(&mut self, _: &PinRequest<'_>) -> Result<Option<PinEntry>, CardError> {
-        Ok(None)
-    }
-
-    fn about_to(&mut self, what: &str) {
-        what.clone_into(&mut self.what);
-    }
-
-    fn touch_needed(&mut self, token: &TokenInfo, need: TouchNeed) {
-        let what = &self.what;
-        match need {
-            TouchNeed::Always => say(&format!("touch token {} now to {what}\n", token.ident)),
-            TouchNeed::Perhaps => say(&format!("if it blinks, touch token {} now to {what}\n", token.ident)),
-            TouchNeed::Never => {}
-        }
-    }
-
-    fn not_touched(&mut self, waited: Duration) -> bool {
-        let Some(terminal) = self.terminal else { return false };
-        let prompt = format!("not touched within {} s; Enter tries again, Ctrl-C stops: ", waited.as_secs());
-        matches!(terminal.ask(&prompt), Ok(Typed::Line(_)))
     }
 }
