@@ -165,7 +165,7 @@ fn set_retries(common: &Common, arguments: &RetriesArguments) -> Outcome {
     token.may_set_tries(&patience)?;
     let tries = [arguments.user, arguments.reset, arguments.admin];
     let asking = Asking { common, desk: &desk, ident };
-    asking.confirm(&warning(ident, tries), arguments.yes)?;
+    asking.desk.confirm(&warning(ident, tries), arguments.yes)?;
     let now = token.set_tries(tries, asking.present(admin(arguments.admin_pin_fd))?, &patience)?;
     let [user, reset, admin] = tries;
     let mut text = format!(

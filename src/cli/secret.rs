@@ -90,26 +90,6 @@ impl Asking<'_> {
             }
         }
     }
-
-    /// Says what will be done, and has it confirmed unless that was done already by `--yes`.
-    ///
-    /// # Errors
-    /// If it was not.
-    pub(super) fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
-        self.desk.show(what);
-        if yes {
-            return Ok(());
-        }
-        let Some(terminal) = &self.desk.terminal else {
-            return Err(Failure::usage("somebody must confirm this, and nobody may be asked")
-                .hint("nothing was changed; if it is what you want, say --yes"));
-        };
-        let line = typed(terminal.ask("Type yes to go on: "))?;
-        match line.as_ref().map(|line| line.trim_ascii()) {
-            Some(b"yes") => Ok(()),
-            _ => Err(Failure::failed("not-confirmed", "that was not yes").hint("nothing was changed")),
-        }
-    }
 }
 
 /// As it stands in a prompt, where the user's own PIN must not be taken for another.

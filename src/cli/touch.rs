@@ -113,7 +113,7 @@ pub(super) fn touch(common: &Common, arguments: &Arguments) -> Outcome {
             word(slot),
             wanted.policy().word(),
         );
-        asking.confirm(&what, arguments.yes)?;
+        asking.desk.confirm(&what, arguments.yes)?;
     }
     let admin = Wanted { whose: Whose::Admin, option: "--admin-pin-fd", descriptor: arguments.admin_pin_fd };
     if changes {

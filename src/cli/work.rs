@@ -19,6 +19,7 @@ use crate::cli::pin::{self, PinSource, Shown};
 use crate::cli::place;
 use crate::cli::prompt::{Terminal, Typed};
 use crate::cli::report::{Failure, say};
+use crate::cli::secret::typed;
 use crate::response::Response;
 use crate::sign;
 use crate::statement::Statement;
@@ -76,6 +77,26 @@ impl Desk {
         match &self.terminal {
             Some(terminal) => terminal.say(text),
             None => say(text),
+        }
+    }
+
+    /// Says what will be done, and has it confirmed unless that was done already by `--yes`.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub(super) fn confirm(&self, what: &str, yes: bool) -> Result<(), Failure> {
+        self.show(what);
+        if yes {
+            return Ok(());
+        }
+        let Some(terminal) = &self.terminal else {
+            return Err(Failure::usage("somebody must confirm this, and nobody may be asked")
+                .hint("nothing was changed; if it is what you want, say --yes"));
+        };
+        let line = typed(terminal.ask("Type yes to go on: "))?;
+        match line.as_ref().map(|line| line.trim_ascii()) {
+            Some(b"yes") => Ok(()),
+            _ => Err(Failure::failed("not-confirmed", "that was not yes").hint("nothing was changed")),
         }
     }
 

@@ -20,8 +20,6 @@ use clap::Subcommand;
 use crate::cli::Common;
 use crate::cli::place;
 use crate::cli::report::{Failure, Outcome};
-use crate::cli::secret::typed;
-use crate::cli::work::Desk;
 use crate::trust::{self, Files, Trust, TrustError};
 
 /// What can be done with trust.
@@ -82,24 +80,4 @@ fn load(directory: &Path) -> Result<(Trust, Files), Failure> {
     let files = trust::read_directory(directory).map_err(bad)?;
     let trust = Trust::from_files(&files).map_err(bad)?;
     Ok((trust, files))
-}
-
-/// Says what will be done, and has it confirmed unless that was done already by `--yes`.
-///
-/// # Errors
-/// If it was not.
-fn confirm(desk: &Desk, what: &str, yes: bool) -> Result<(), Failure> {
-    desk.show(what);
-    if yes {
-        return Ok(());
-    }
-    let Some(terminal) = &desk.terminal else {
-        return Err(Failure::usage("somebody must confirm this, and nobody may be asked")
-            .hint("nothing was changed; if it is what you want, say --yes"));
-    };
-    let line = typed(terminal.ask("Type yes to go on: "))?;
-    match line.as_ref().map(|line| line.trim_ascii()) {
-        Some(b"yes") => Ok(()),
-        _ => Err(Failure::failed("not-confirmed", "that was not yes").hint("nothing was changed")),
-    }
 }

@@ -151,7 +151,7 @@ fn differs(typed: &TrustVersion, lies: &Lies) -> Failure {
 
 fn confirm(common: &Common, yes: bool, what: &str) -> Result<(), Failure> {
     let desk = Desk::new(common, None)?;
-    super::confirm(&desk, what, yes)
+    desk.confirm(what, yes)
 }
 
 /// What somebody needs to see before they say that they go by it.
