@@ -150,6 +150,23 @@ pub enum Mode {
     Ordinary,
 }
 
+#[cfg(test)]
+impl Request {
+    /// One with no more in it than there must be.
+    pub(crate) fn plain(action: &str, resource: &str, requester: &str) -> Self {
+        Self {
+            action: action.parse().unwrap(),
+            resource: resource.parse().unwrap(),
+            parameters: Parameters::new(),
+            requester: requester.parse().unwrap(),
+            via: None,
+            requester_key: None,
+            reason: None,
+            mode: Mode::Ordinary,
+        }
+    }
+}
+
 /// A command line as one value: POSIX quoting that no two command lines share, or above
 /// [`crate::text::MAX_VALUE`] bytes (and for arguments that are not UTF-8) `sha256:` over the NUL-terminated arguments.
 ///

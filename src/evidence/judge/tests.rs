@@ -76,16 +76,7 @@ fn evidence(cert: &Cert, attestation: Vec<u8>) -> Evidence {
         (ATTESTATION.to_owned(), attestation),
     ]);
     let trust = Trust::under(&files, &roots()).unwrap();
-    let request = Request {
-        action: "login".parse().unwrap(),
-        resource: "host".parse().unwrap(),
-        parameters: Default::default(),
-        requester: "os:alice@host".parse().unwrap(),
-        via: None,
-        requester_key: None,
-        reason: None,
-        mode: Mode::Ordinary,
-    };
+    let request = Request::plain("login", "host", "os:alice@host");
     let (audience, answer_within) = (trust.audience.clone(), Duration::from_secs(900));
     let terms = Terms { audience, trust: trust.version, answer_within };
     let challenge = Challenge::issue(request, terms, at("2026-11-20T04:07:00Z"), [7; 42]).unwrap();

@@ -14,16 +14,7 @@ fn rule(action: &str, resource: &str) -> String {
 }
 
 fn request(action: &str, resource: &str) -> Request {
-    Request {
-        action: action.parse().unwrap(),
-        resource: resource.parse().unwrap(),
-        parameters: Default::default(),
-        requester: "os:a@b".parse().unwrap(),
-        via: None,
-        requester_key: None,
-        reason: None,
-        mode: Mode::Ordinary,
-    }
+    Request::plain(action, resource, "os:a@b")
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::card::{
     Token as Card, TokenInfo, TouchNeed,
 };
 use crate::challenge::{Challenge, RequestId, Terms};
-use crate::request::Mode;
+use crate::request::Request;
 use crate::response::Response;
 use crate::sign;
 use crate::statement::Decision;
@@ -119,16 +119,7 @@ impl World {
     /// Asks for something, and signs yes on the card.
     fn signed(&mut self) -> Response {
         self.asked += 1;
-        let request = crate::request::Request {
-            action: "deploy".parse().unwrap(),
-            resource: "payments/prod".parse().unwrap(),
-            parameters: Default::default(),
-            requester: "os:alice@host".parse().unwrap(),
-            via: None,
-            requester_key: None,
-            reason: None,
-            mode: Mode::Ordinary,
-        };
+        let request = Request::plain("deploy", "payments/prod", "os:alice@host");
         let terms = Terms {
             audience: self.trust.audience.clone(),
             trust: self.trust.version,

@@ -16,7 +16,7 @@ use virtual_openpgp_card::{Algorithm, Firmware, PublicKey, Slot, TouchPolicy};
 use super::*;
 use crate::card::attestation::{Anchor, ConfiguredRoot, Root, YubicoRoot, write_pem};
 use crate::challenge::{Challenge, Terms};
-use crate::request::Mode;
+use crate::request::Request;
 use crate::response::Response;
 use crate::sign;
 use crate::statement::Decision;
@@ -113,16 +113,7 @@ fn found(trust: &Trust) -> (Tier, Vec<&'static str>) {
 /// Asks, signs with the subkey and judges, all under `trust`.
 fn answer(trust: &Trust, cert: &Cert) -> Result<Verified, Rejection> {
     let issued = at("2026-11-20T04:07:00Z");
-    let request = crate::request::Request {
-        action: "deploy".parse().unwrap(),
-        resource: "payments/prod".parse().unwrap(),
-        parameters: Default::default(),
-        requester: "os:alice@host".parse().unwrap(),
-        via: None,
-        requester_key: None,
-        reason: None,
-        mode: Mode::Ordinary,
-    };
+    let request = Request::plain("deploy", "payments/prod", "os:alice@host");
     let terms = Terms {
         audience: trust.audience.clone(),
         trust: trust.version,
