@@ -243,6 +243,23 @@ fn the_log_is_exported_and_the_export_verified() {
     assert_eq!((code, verdict["code"].clone()), (3, "log-root".into()), "{verdict}");
 }
 
+/// Two export at once: the one that waits takes its checkpoint afterwards, and does not lead the folder back.
+#[test]
+fn one_export_waits_for_the_other() {
+    let mut gate = Gate::new();
+    ok(&gate, &["export", "out"]);
+    let lock = fs::File::create(gate.state().join("export.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut export = command(&gate, &["audit", "export", "out"]).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(export.try_wait().unwrap().is_none(), "it did not wait");
+    gate.grant();
+    let newest = gate.store.checkpoint().unwrap().note().to_string();
+    drop(lock);
+    assert!(export.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(gate.directory.path().join("out/checkpoint")).unwrap(), newest);
+}
+
 #[test]
 fn counters_are_told_by_key() {
     let gate = Gate::busy();

@@ -8,6 +8,7 @@ pub mod sqlite;
 use sequoia_openpgp::Fingerprint;
 
 use crate::audit::entry::Outcome;
+use crate::audit::export::Entries;
 use crate::audit::tree::{Hashes, TreeError};
 use crate::audit::{Entry, Receipt, SignedCheckpoint, Witnesses};
 use crate::challenge::{Challenge, RequestId, TrustVersion};
@@ -309,12 +310,20 @@ pub trait Store: Send + Sync {
     fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, StoreError>;
 }
 
-/// A store as the hashes of its log's tree: for roots and proofs.
+/// A store as the hashes of its log's tree, and its entries: for roots, proofs and exports.
 pub struct LogHashes<'a>(pub &'a dyn Store);
 
 impl Hashes for LogHashes<'_> {
     fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, TreeError> {
         let missing = |error: StoreError| TreeError::Missing { level, index, reason: error.to_string() };
         self.0.hash(level, index).map_err(missing)
+    }
+}
+
+impl Entries for LogHashes<'_> {
+    fn entries(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, String> {
+        let most = usize::try_from(end.saturating_sub(start)).map_err(|error| error.to_string())?;
+        let lines = self.0.lines(start, most).map_err(|error| error.to_string())?;
+        Ok(lines.into_iter().map(String::into_bytes).collect())
     }
 }

@@ -1,16 +1,26 @@
 //! `audit export`: the log as files that any web server can serve, for witnesses and monitors.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use clap::Args;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::audit::SignedCheckpoint;
-use crate::audit::export::{ExportError, export as write};
+use crate::audit::export::{ExportError, Written, export as write};
 use crate::audit::note::MAX_NOTE;
 use crate::cli::audit::{Log, kept};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit};
 use crate::cli::{Common, local, place};
-use crate::store::Store as _;
+use crate::store::{LogHashes, Store};
+
+/// How often it is looked whether another process is done with an export.
+const TICK: Duration = Duration::from_millis(50);
 
 const EXAMPLE: &str = "\
 Example:
@@ -33,19 +43,18 @@ pub(in crate::cli) struct Arguments {
 pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
     let log = Log::open(common)?;
     kept::check(&log.store, &log.trust)?;
-    let failed = |error| local::store_failed(&error);
-    let to = match &arguments.cosigned {
-        None => log.store.checkpoint().map_err(failed)?,
+    let seen = match &arguments.cosigned {
+        None => None,
         Some(file) => {
             let note = place::read_bounded(file, MAX_NOTE as u64)
                 .map_err(|error| place::unreadable(file, &error))?;
             let seen = SignedCheckpoint::open(&note, &log.key, &log.trust.witnesses)
                 .map_err(|error| Failure::failed("log-checkpoint", format!("{}: {error}", file.display())))?;
-            log.store.witness(&seen).map_err(failed)?;
-            seen
+            log.store.witness(&seen).map_err(|error| local::store_failed(&error))?;
+            Some(seen)
         }
     };
-    let written = write(&arguments.folder, &log, &to).map_err(failure)?;
+    let (written, to) = bring_up(&arguments.folder, &log.store, seen, || Ok(()))?;
     kept::keep(&log.store, &log.trust)?;
     let folder = arguments.folder.display().to_string();
     let seen = to.seen().len();
@@ -63,6 +72,38 @@ pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
         .with("tiles", written.tiles)
         .with("witnesses", seen)
         .with("root", to.checkpoint().root.to_string()))
+}
+
+/// Brings a folder up to `seen`, or else to the store's newest checkpoint. One process at a time, or whoever took its
+/// checkpoint first and writes last would lead the folder back; the others wait until `enough` says not to.
+///
+/// # Errors
+/// As [`write`]; if the store fails, or it was enough.
+pub(in crate::cli) fn bring_up(
+    folder: &Path,
+    store: &dyn Store,
+    seen: Option<SignedCheckpoint>,
+    enough: impl Fn() -> Result<(), Failure>,
+) -> Result<(Written, SignedCheckpoint), Failure> {
+    let lock = place::state()?.join("export.lock");
+    let unlockable = |error: io::Error| place::unwritable(&lock, &error);
+    let held = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&lock);
+    let held = held.map_err(unlockable)?;
+    loop {
+        match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+            Err(error) => return Err(unlockable(error.into())),
+        }
+        enough()?;
+        sleep(TICK);
+    }
+    let to = match seen {
+        Some(seen) => seen,
+        None => store.checkpoint().map_err(|error| local::store_failed(&error))?,
+    };
+    let written = write(folder, &LogHashes(store), &to).map_err(failure)?;
+    Ok((written, to))
 }
 
 /// An export that failed, as a failure.

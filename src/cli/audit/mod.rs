@@ -1,7 +1,7 @@
 //! `audit`: what the verifier did, read, judged again, proved and handed to others.
 
 mod counters;
-mod export;
+pub(super) mod export;
 mod find;
 pub(super) mod kept;
 pub(super) mod list;
@@ -11,16 +11,14 @@ mod verify;
 
 use clap::Subcommand;
 
-use crate::audit::export::Entries;
-use crate::audit::tree::{Hashes, TreeError};
 use crate::audit::{Entry, LogKey};
 use crate::challenge::TrustVersion;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::{Common, local};
 use crate::digest::Sha256Digest;
+use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Store, StoreError};
 use crate::trust::Trust;
 
 /// Entries that are read at a time.
@@ -116,19 +114,4 @@ fn entry(index: u64, line: &str) -> Result<Entry, Failure> {
         Failure::failed("log-entry", format!("entry {index}: {error}"))
             .hint("the store was changed by something else; `touchgate audit verify` says what is wrong")
     })
-}
-
-impl Hashes for Log {
-    fn hash(&self, level: u32, index: u64) -> Result<Sha256Digest, TreeError> {
-        let missing = |error: StoreError| TreeError::Missing { level, index, reason: error.to_string() };
-        self.store.hash(level, index).map_err(missing)
-    }
-}
-
-impl Entries for Log {
-    fn entries(&self, start: u64, end: u64) -> Result<Vec<Vec<u8>>, String> {
-        let most = usize::try_from(end.saturating_sub(start)).map_err(|error| error.to_string())?;
-        let lines = self.store.lines(start, most).map_err(|error| error.to_string())?;
-        Ok(lines.into_iter().map(String::into_bytes).collect())
-    }
 }
