@@ -1,6 +1,7 @@
 //! The log: what the verifier did, one entry after the other, so that nobody can rewrite it unnoticed.
 
 pub mod checkpoint;
+pub mod cosigned;
 pub mod entry;
 pub mod export;
 pub mod note;

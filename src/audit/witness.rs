@@ -101,6 +101,11 @@ impl Witnesses {
         self.needed
     }
 
+    /// The same, where one is enough.
+    pub(crate) fn any(&self) -> Self {
+        Self { keys: self.keys.clone(), needed: self.needed.min(1) }
+    }
+
     /// Who they are.
     pub fn keys(&self) -> &[WitnessKey] {
         &self.keys
