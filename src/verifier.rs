@@ -5,10 +5,10 @@ use crate::audit::entry::{Entry, Outcome};
 use crate::ceremony::{self, BadRecord, Ceremony, Context, Event, Said, Step};
 use crate::challenge::{Challenge, Randomness, RequestId, Terms, TooLarge, TrustVersion};
 use crate::evidence::{Evidence, EvidenceError};
-use crate::grant::{self, Grant, GrantRejection, GrantSigner, OpenError};
+use crate::grant::{self, Grant, GrantRejection, GrantSigner, OpenError, SealedGrant};
 use crate::request::{Identity, Request};
 use crate::response::Response;
-use crate::store::{CommitError, Op, RequestRecord, Store, StoreError};
+use crate::store::{CommitError, Op, Position, RequestRecord, Store, StoreError};
 use crate::trust::debt::Debt;
 use crate::trust::manifest::Manifest;
 use crate::trust::quorum::NotMet;
@@ -34,7 +34,7 @@ pub struct Verifier<'a> {
 #[derive(Debug)]
 pub enum Answered {
     /// It was the last one needed.
-    Approved(Box<Granted>),
+    Approved(Box<Approved>),
     /// The request had ended before.
     Late(Outcome),
     /// It does not count.
@@ -48,6 +48,32 @@ pub enum Answered {
         /// What is missing.
         open: NotMet,
     },
+}
+
+/// A decision, recorded, whose grant is still sealed: [`Verifier::open`] opens it. Let go of, it gives nothing, for
+/// nobody else has it.
+#[derive(Debug)]
+pub struct Approved {
+    grant: Box<SealedGrant>,
+    evidence: Box<Evidence>,
+    position: Position,
+}
+
+impl Approved {
+    /// When it was decided.
+    pub fn at(&self) -> UnixTime {
+        self.grant.claims().iat
+    }
+
+    /// When the grant ends, opened or not.
+    pub fn expires(&self) -> UnixTime {
+        self.grant.claims().exp
+    }
+
+    /// Where the log has it.
+    pub fn position(&self) -> Position {
+        self.position
+    }
 }
 
 /// A decision, recorded, and what it gives.
@@ -84,6 +110,9 @@ pub enum VerifierError {
     /// The grant did not open.
     #[error(transparent)]
     NotOpened(#[from] OpenError),
+    /// The grant was taken back before it was opened.
+    #[error(transparent)]
+    TakenBack(#[from] GrantRejection),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,12 +141,6 @@ pub enum NotIssued {
     /// The verifier could not.
     #[error(transparent)]
     Verifier(#[from] VerifierError),
-    /// Trust demands that witnesses see the log before a grant opens, and this verifier has no way to ask them.
-    #[error("trust demands {needed} witness(es) of the log, and this verifier cannot ask them")]
-    Witnesses {
-        /// How many.
-        needed: usize,
-    },
 }
 
 impl From<StoreError> for NotIssued {
@@ -221,9 +244,6 @@ impl<'a> Verifier<'a> {
         if now >= trust.valid_until {
             return Err(NotIssued::TrustExpired { now, valid_until: trust.valid_until });
         }
-        if trust.witnesses.needed() > 0 {
-            return Err(NotIssued::Witnesses { needed: trust.witnesses.needed() });
-        }
         let rule = trust.admit(request)?;
         for _ in 0..MAX_NAMES {
             let terms = Terms {
@@ -266,9 +286,9 @@ impl<'a> Verifier<'a> {
             return Ok(Answered::Rejected(Rejection::UnknownRequest { request }));
         }
         let event = Event::Answer { response, presented, counter };
-        let (said, granted) = self.step(self.under(), &request, &event, now)?;
-        Ok(match (said, granted) {
-            (_, Some(granted)) => Answered::Approved(Box::new(granted)),
+        let (said, approved) = self.step(self.under(), &request, &event, now)?;
+        Ok(match (said, approved) {
+            (_, Some(approved)) => Answered::Approved(Box::new(approved)),
             (Said::Rejected(rejection), None) => Answered::Rejected(rejection),
             (Said::Refused(answer), None) => Answered::Refused(answer),
             (Said::Waiting { answer, open }, None) => Answered::Waiting { answer, open },
@@ -282,8 +302,43 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// Any [`VerifierError`].
-    pub fn look(&self, request: &RequestId, now: UnixTime) -> Result<Option<Granted>, VerifierError> {
+    pub fn look(&self, request: &RequestId, now: UnixTime) -> Result<Option<Approved>, VerifierError> {
         Ok(self.step(self.under(), request, &Event::Clock, now)?.1)
+    }
+
+    /// Opens what was approved by the log's receipt for it. Where trust demands witnesses, there is one once the store
+    /// was given a checkpoint that enough of them saw with the decision in it ([`Store::witness`]).
+    ///
+    /// # Errors
+    /// If it does not stand any more, there is no receipt, or the grant does not open by it. Then it is revoked.
+    pub fn open(&self, approved: Approved, now: UnixTime) -> Result<Granted, VerifierError> {
+        let Approved { grant, evidence, position } = approved;
+        let request = grant.claims().jti;
+        let opened = || -> Result<(Grant, Receipt), VerifierError> {
+            self.check_stands(&request)?;
+            let receipt = self.store.receipt(position, &self.trust.witnesses)?;
+            Ok((grant.open(&receipt, &self.signer)?, receipt))
+        };
+        let (grant, receipt) = opened().inspect_err(|_| {
+            // Nobody has its token, so nothing should be left of it.
+            let _ = self.revoke_grant(&request, "verifier", Some("not opened"), now);
+        })?;
+        let mut evidence = *evidence;
+        evidence.log = Some(receipt.to_log_proof());
+        Ok(Granted { grant, evidence, receipt })
+    }
+
+    /// Whether a decision still stands whose grant is not open yet: much can come while witnesses are awaited.
+    ///
+    /// # Errors
+    /// If the grant was revoked, or trust was replaced.
+    pub fn check_stands(&self, request: &RequestId) -> Result<(), VerifierError> {
+        self.check_in_force()?;
+        match self.store.grant(request)? {
+            Some(grant) if grant.revoked.is_none() => Ok(()),
+            Some(_) => Err(GrantRejection::Revoked.into()),
+            None => Err(GrantRejection::Unknown.into()),
+        }
     }
 
     /// Takes a request back.
@@ -303,12 +358,12 @@ impl<'a> Verifier<'a> {
         Ok((Ceremony::resume(&record, &self.trust).map_err(Box::new)?, record))
     }
 
-    /// Uses a grant once more, records it, and says how often it may still be used.
+    /// Uses a grant that was opened once more, records it, and says how often it may still be used.
     ///
     /// # Errors
     /// As [`grant::count`].
-    pub fn use_grant(&self, request: &RequestId, now: UnixTime) -> Result<u32, GrantRejection> {
-        grant::spend(self.store, self.trust.version, *request, 1, now)
+    pub fn use_grant(&self, grant: &Grant, now: UnixTime) -> Result<u32, GrantRejection> {
+        grant::spend(self.store, self.trust.version, grant.id(), 1, now)
     }
 
     /// Revokes a grant, used or not, and says how often it was used.
@@ -364,7 +419,7 @@ impl<'a> Verifier<'a> {
         request: &RequestId,
         event: &Event<'_>,
         now: UnixTime,
-    ) -> Result<(Said, Option<Granted>), VerifierError> {
+    ) -> Result<(Said, Option<Approved>), VerifierError> {
         let Under { trust, manifest } = under;
         for _ in 0..MAX_OVERTAKEN {
             let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
@@ -393,16 +448,7 @@ impl<'a> Verifier<'a> {
             };
             return match (said, positions.last()) {
                 (Said::Approved { grant, evidence }, Some(last)) => {
-                    let opened = self.store.receipt(*last, &trust.witnesses).map_err(VerifierError::from);
-                    let opened =
-                        opened.and_then(|receipt| Ok((grant.open(&receipt, &self.signer)?, receipt)));
-                    let (grant, receipt) = opened.inspect_err(|_| {
-                        // Nobody has its token, so nothing should be left of it.
-                        let _ = self.revoke_grant(request, "verifier", Some("not opened"), now);
-                    })?;
-                    let mut evidence = *evidence;
-                    evidence.log = Some(receipt.to_log_proof());
-                    Ok((Said::Nothing, Some(Granted { grant, evidence, receipt })))
+                    Ok((Said::Nothing, Some(Approved { grant, evidence, position: *last })))
                 }
                 (said, _) => Ok((said, None)),
             };

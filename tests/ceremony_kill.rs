@@ -19,11 +19,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 
 use aws_lc_rs::rand;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use case::fixtures;
 use packets::Recipe;
 use touchgate::audit::entry::Outcome;
+use touchgate::audit::note::Signature;
 use touchgate::audit::tree::{Tree, leaf_hash};
-use touchgate::audit::{Entry, LogSigner};
+use touchgate::audit::{Entry, LogSigner, SignedCheckpoint, WitnessKey};
 use touchgate::challenge::{Challenge, RequestId};
 use touchgate::grant::{Algorithm, GrantSigner};
 use touchgate::request::{Mode, Request};
@@ -35,7 +37,7 @@ use touchgate::text::Text;
 use touchgate::trust::manifest::Manifest;
 use touchgate::trust::{Trust, read_directory};
 use touchgate::unix_time::UnixTime;
-use touchgate::verifier::{Answered, Verifier};
+use touchgate::verifier::{Answered, Verifier, VerifierError};
 
 /// Ceremonies that begin: `CEREMONIES=10000` for a night.
 const CEREMONIES: usize = 500;
@@ -128,14 +130,18 @@ fn child() {
                 let other = scope.spawn(answer);
                 [answer(), other.join().unwrap()]
             });
-            let granted = both.iter().filter(|a| matches!(a, Answered::Approved(_))).count();
             let counted =
                 both.iter().filter(|a| !matches!(a, Answered::Rejected(_) | Answered::Late(_))).count();
             assert_eq!(counted, 1, "one answer counted {counted} times");
-            if granted == 1 {
+            let approved = both.into_iter().find_map(|answered| match answered {
+                Answered::Approved(approved) => Some(approved),
+                _ => None,
+            });
+            if let Some(approved) = approved {
+                let grant = verifier.open(*approved, now()).unwrap().grant;
                 say(format!("granted {}", challenge.id));
                 let uses = thread::scope(|scope| {
-                    let again = || verifier.use_grant(&challenge.id, now()).is_ok();
+                    let again = || verifier.use_grant(&grant, now()).is_ok();
                     let other = scope.spawn(again);
                     usize::from(again()) + usize::from(other.join().unwrap())
                 });
@@ -278,10 +284,15 @@ fn nothing_is_done_under_trust_that_was_replaced() {
     for name in ["carol", "bob"] {
         verifier.answer(&signed(&challenge, name, false), None, None, now()).unwrap();
     }
-    let granted = verifier.issue(&request(), now(), &mut seed).unwrap();
-    for name in ["carol", "bob", "dave"] {
-        verifier.answer(&signed(&granted, name, false), None, None, now()).unwrap();
-    }
+    // Two more are decided: the grant of one is open, that of the other is sealed.
+    let [granted, sealed] = [(); 2].map(|()| {
+        let challenge = verifier.issue(&request(), now(), &mut seed).unwrap();
+        let answers = ["carol", "bob", "dave"].map(|name| signed(&challenge, name, false));
+        let mut said = answers.map(|answer| verifier.answer(&answer, None, None, now()).unwrap()).into_iter();
+        let Some(Answered::Approved(approved)) = said.next_back() else { panic!() };
+        *approved
+    });
+    let granted = verifier.open(granted, now()).unwrap().grant;
     // Elsewhere version 8 comes into force: the same people, another number.
     let mut files = read_directory(&fixtures("trust/team")).unwrap();
     let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
@@ -295,15 +306,78 @@ fn nothing_is_done_under_trust_that_was_replaced() {
     assert!(verifier.issue(&request(), now(), &mut seed).is_err());
     let late = verifier.answer(&signed(&challenge, "dave", false), None, None, now());
     assert!(!matches!(late, Ok(Answered::Approved(_) | Answered::Waiting { .. })), "{late:?}");
-    assert!(verifier.use_grant(&granted.id, now()).is_err());
+    assert!(verifier.use_grant(&granted, now()).is_err());
     assert_eq!(store.checkpoint().unwrap().checkpoint().size, size, "something was logged");
     assert_eq!(store.request(&challenge.id).unwrap().unwrap().outcome, Some(Outcome::Superseded));
     // The grant is one that version 8 would give as well.
-    assert_eq!(store.grant(&granted.id).unwrap().unwrap().revoked, None);
+    assert_eq!(store.grant(&granted.id()).unwrap().unwrap().revoked, None);
+    // But who did not open it yet does not open it any more.
+    assert!(matches!(verifier.open(sealed, now()), Err(VerifierError::Trust { .. })));
     // Nor can a verifier of the old version begin.
     let old = read_directory(&fixtures("trust/team")).unwrap();
     let signer = GrantSigner::from_pkcs8("1", &key).unwrap();
     let old = Manifest::new(old);
     let back = Verifier::new(&elsewhere, Trust::from_manifest(&old).unwrap(), old, signer, now());
-    assert!(matches!(back, Err(touchgate::verifier::VerifierError::Trust { .. })));
+    assert!(matches!(back, Err(VerifierError::Trust { .. })));
+}
+
+/// Trust that demands a witness: the decision stands in the log, and gives nothing until one saw it there.
+#[test]
+fn a_grant_stays_sealed_until_the_witness_saw_the_decision() {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let key = WitnessKey::new("w.example", pair.public_key().as_ref().try_into().unwrap()).unwrap();
+    let home = Home::new();
+    let store = Home::store(home.0.path());
+    let mut files = read_directory(&fixtures("trust/team")).unwrap();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    let policy = policy.replacen("version ", "witnesses_needed = 1\nversion ", 1);
+    files.insert("policy.toml".into(), format!("{policy}\n[[witness]]\nkey = \"{key}\"\n").into_bytes());
+    let manifest = Manifest::new(files);
+    let trust = Trust::from_manifest(&manifest).unwrap();
+    let signer =
+        GrantSigner::from_pkcs8("1", &std::fs::read(home.0.path().join("grant.pk8")).unwrap()).unwrap();
+    let verifier = Verifier::new(&store, trust, manifest, signer, now()).unwrap();
+    let mut seed = || {
+        let mut bytes = [0; 42];
+        rand::fill(&mut bytes).unwrap();
+        bytes
+    };
+    let mut approved = || {
+        let challenge = verifier.issue(&request(), now(), &mut seed).unwrap();
+        let answers = ["carol", "bob", "dave"].map(|name| signed(&challenge, name, false));
+        let mut said = answers.map(|answer| verifier.answer(&answer, None, None, now()).unwrap()).into_iter();
+        let Some(Answered::Approved(approved)) = said.next_back() else { panic!() };
+        (challenge.id, *approved)
+    };
+    let see = || {
+        let mut note = store.checkpoint().unwrap().note().clone();
+        let seconds = now().seconds();
+        let made = pair.sign(format!("cosignature/v1\ntime {seconds}\n{}", note.text()).as_bytes());
+        let bytes = [seconds.to_be_bytes().as_slice(), made.as_ref()].concat();
+        note.add(Signature { name: key.name().to_owned(), id: key.id(), bytes }).unwrap();
+        let log = store.checkpoint().unwrap().key().clone();
+        let witnesses = &verifier.trust().witnesses;
+        store
+            .witness(&SignedCheckpoint::open(note.to_string().as_bytes(), &log, witnesses).unwrap())
+            .unwrap();
+    };
+    // Nobody saw it; then one saw what was before it.
+    for _ in 0..2 {
+        let (id, unseen) = approved();
+        assert!(matches!(verifier.open(unseen, now()), Err(VerifierError::Store(_))));
+        assert!(store.grant(&id).unwrap().unwrap().revoked.is_some());
+        see();
+    }
+    let (id, seen) = approved();
+    see();
+    let granted = verifier.open(seen, now()).unwrap();
+    assert_eq!(granted.receipt.checkpoint().witnessed().unwrap().by, "w.example");
+    assert!(granted.evidence.log.unwrap().checkpoint.contains("— w.example "));
+    verifier.use_grant(&granted.grant, now()).unwrap();
+    // Taken back while the witness was awaited.
+    let (taken, seen) = approved();
+    see();
+    verifier.revoke_grant(&taken, "carol", None, now()).unwrap();
+    assert!(matches!(verifier.open(seen, now()), Err(VerifierError::TakenBack(_))));
+    assert!(store.grant(&id).unwrap().unwrap().revoked.is_none());
 }

@@ -186,8 +186,9 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         apart: digested(arguments, &challenge),
         told: 0,
     };
-    let (granted, counted) = gathering.decision(here)?;
+    let (approved, counted) = gathering.decision(here)?;
     let outcome = || -> Result<Held, Failure> {
+        let granted = verifier.open(*approved, UnixTime::now())?;
         if commit::checked_out(&arguments.command) != checkout {
             return Err(Failure::failed(
                 "tree-changed",
@@ -204,7 +205,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         // Who approved with a token that is lost by now has not approved.
         revoked::check_unchanged(&chosen.lost)?;
         // The command's own use is counted before it starts, or it does not start.
-        verifier::use_grant(&verifier, &challenge)?;
+        verifier::use_grant(&verifier, &granted.grant)?;
         if let Err(failure) = within::note(&challenge.id) {
             // Then what the command starts does not count as part of it, and needs a use of its own.
             say(&failure.text());

@@ -5,7 +5,7 @@ use crate::cli::ask::randomness;
 use crate::cli::audit::kept;
 use crate::cli::report::Failure;
 use crate::cli::{failure, local};
-use crate::grant::GrantRejection;
+use crate::grant::{Grant, GrantRejection};
 use crate::request::Request;
 use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
@@ -36,6 +36,14 @@ pub(super) fn start(store: &Sqlite, trust: Trust, manifest: Manifest) -> Result<
 /// # Errors
 /// If trust does not admit it, or the verifier could not.
 pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challenge, Failure> {
+    let needed = verifier.trust().witnesses.needed();
+    if needed > 0 {
+        let message =
+            format!("trust demands {needed} witness(es) of the log, and this verifier cannot ask them");
+        return Err(Failure::failed("witnesses", message).hint(
+            "set witnesses_needed to 0 for this verifier, and have witnesses follow `touchgate audit export`",
+        ));
+    }
     // What fails once fails before anything is recorded.
     randomness()?;
     let fresh = || randomness().expect("the system gave random numbers a moment ago");
@@ -46,9 +54,6 @@ pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challe
             failure::rejected(&Rejection::TrustExpired { now, valid_until }, "")
         }
         NotIssued::Verifier(error) => error.into(),
-        error @ NotIssued::Witnesses { .. } => Failure::failed("witnesses", error.to_string()).hint(
-            "set witnesses_needed to 0 for this verifier, and have witnesses follow `touchgate audit export`",
-        ),
     })
 }
 
@@ -56,9 +61,9 @@ pub(super) fn issue(verifier: &Verifier<'_>, request: &Request) -> Result<Challe
 ///
 /// # Errors
 /// If it cannot be counted; then it must not be made.
-pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Result<(), Failure> {
-    let code = challenge.id.short_code();
-    verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| match error {
+pub(super) fn use_grant(verifier: &Verifier<'_>, grant: &Grant) -> Result<(), Failure> {
+    let code = grant.id().short_code();
+    verifier.use_grant(grant, UnixTime::now()).map_err(|error| match error {
         error @ GrantRejection::Uncounted { .. } => error.into(),
         error => Failure::failed("grant", format!("{code}: {error}")).hint("nothing was run; ask again"),
     })?;
@@ -68,11 +73,17 @@ pub(super) fn use_grant(verifier: &Verifier<'_>, challenge: &Challenge) -> Resul
 impl From<VerifierError> for Failure {
     fn from(error: VerifierError) -> Self {
         use VerifierError as E;
+        let error = match error {
+            E::TakenBack(rejection) => return rejection.into(),
+            error => error,
+        };
         let (code, hint) = match &error {
             E::BadRecord(_) => ("bad-record", "the store was changed by something else; ask again"),
             E::Busy => ("busy", "nothing was granted; try again"),
             E::NoEvidence(_) => ("evidence", "nothing was granted"),
-            E::NotOpened(_) => ("grant", "nothing was run; see that the keys are those of this trust"),
+            E::NotOpened(_) | E::TakenBack(_) => {
+                ("grant", "nothing was run; see that the keys are those of this trust")
+            }
             E::Store(_) => ("store", "nothing was granted; mend what it names, or restore the file"),
             E::Trust { .. } => ("trust-rollback", "use the newer version of trust"),
             E::Unknown(_) => ("unknown-request", "ask again"),

@@ -14,7 +14,7 @@ use crate::challenge::Challenge;
 use crate::cli::failure;
 use crate::cli::report::Failure;
 use crate::evidence::{self, Evidence};
-use crate::grant::{Algorithm, GrantRejection, GrantSigner};
+use crate::grant::{Algorithm, Grant, GrantRejection, GrantSigner};
 use crate::store::sqlite::Sqlite;
 use crate::trust::manifest::Manifest;
 use crate::trust::{Files, Trust};
@@ -62,7 +62,7 @@ impl Story {
             .map_err(|error| failed(&error))?;
         self.alice_is_turned_away(&verifier, &challenge)?;
         let granted = self.bob_approves(&verifier, &mut bob, &challenge)?;
-        self.use_once(&verifier, &challenge)?;
+        self.use_once(&verifier, &granted.grant)?;
         let file = self.show_evidence(&challenge, &granted, pin)?;
         let kept = granted.receipt.checkpoint().clone();
         drop(verifier);
@@ -118,23 +118,24 @@ impl Story {
         let code = challenge.id.short_code();
         self.keep(&format!("{code}.bob.approval"), &response.to_file())?;
         match verifier.answer(&response, None, None, UnixTime::now()).map_err(|error| failed(&error))? {
-            Answered::Approved(granted) => {
+            Answered::Approved(approved) => {
+                let granted = verifier.open(*approved, UnixTime::now()).map_err(|error| failed(&error))?;
                 self.tell(&format!(
                     "approved: {code}, by bob; entry {} of the log has it, and only then the grant was signed",
                     granted.receipt.index()
                 ));
-                Ok(*granted)
+                Ok(granted)
             }
             other => Err(unexpected("bob's approval did not suffice", &other)),
         }
     }
 
-    fn use_once(&self, verifier: &Verifier<'_>, challenge: &Challenge) -> Result<(), Failure> {
-        verifier.use_grant(&challenge.id, UnixTime::now()).map_err(|error| failed(&error))?;
+    fn use_once(&self, verifier: &Verifier<'_>, grant: &Grant) -> Result<(), Failure> {
+        verifier.use_grant(grant, UnixTime::now()).map_err(|error| failed(&error))?;
         self.tell("\nThe command runs:\n");
         self.tell(&format!("    {}", run(&self.deploy, &self.place)?));
         self.tell("\n- Once more with the same grant:");
-        match verifier.use_grant(&challenge.id, UnixTime::now()) {
+        match verifier.use_grant(grant, UnixTime::now()) {
             Err(error @ GrantRejection::Spent { .. }) => {
                 self.tell(&format!("    error: {error}"));
                 Ok(())

@@ -19,14 +19,14 @@ use crate::cli::{Common, revoked};
 use crate::statement::Decision;
 use crate::trust::Trust;
 use crate::unix_time::UnixTime;
-use crate::verifier::Granted;
+use crate::verifier::Approved;
 use crate::verify::Counted;
 
 /// The most lines about files that are of no use: a directory that others write to must not flood the screen.
 const MAX_TOLD: u32 = 64;
 
 /// A decision, and what the last counter said that came with an approval.
-pub(super) type Decided = (Box<Granted>, Option<Counted>);
+pub(super) type Decided = (Box<Approved>, Option<Counted>);
 
 /// How often the verifier is asked whether somebody else ended or decided it.
 const LOOK_ROUND: Duration = Duration::from_secs(5);
@@ -65,8 +65,8 @@ impl Gathering<'_> {
         }
         loop {
             self.check_time()?;
-            if let Some(granted) = self.judge.look()? {
-                return Ok((granted, None));
+            if let Some(approved) = self.judge.look()? {
+                return Ok((approved, None));
             }
             view.changed(self.desk, &self.judge.standing()?);
             let mut found = Vec::new();
@@ -218,9 +218,9 @@ impl Gathering<'_> {
     fn after(&self, step: Step) -> Result<Option<Decided>, Failure> {
         let code = self.challenge.id.short_code();
         match step {
-            Step::Met(granted, last) => {
+            Step::Met(approved, last) => {
                 self.say_approved(&last);
-                Ok(Some((granted, last.counted)))
+                Ok(Some((approved, last.counted)))
             }
             Step::Waiting(last) => {
                 self.say_approved(&last);

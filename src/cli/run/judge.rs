@@ -17,13 +17,13 @@ use crate::trust::Trust;
 use crate::trust::quorum::{self, CannotHelp, Circumstances};
 use crate::trust::revocation::Revocation;
 use crate::unix_time::UnixTime;
-use crate::verifier::{Answered, Granted, Verifier};
+use crate::verifier::{Answered, Approved, Verifier};
 use crate::verify::{self, Answer, Approval, Counted, Rejection};
 
 /// What came of an answer.
 pub(super) enum Step {
     /// It was the last one that was needed.
-    Met(Box<Granted>, Counting),
+    Met(Box<Approved>, Counting),
     /// It does not count; the failure says why, by this name.
     Rejected(Failure),
     /// It ends the request.
@@ -109,7 +109,7 @@ impl<'a> Judge<'a> {
             Counting { answer, counted: counted.map(|(counted, _)| counted) }
         };
         match answered {
-            Answered::Approved(granted) => {
+            Answered::Approved(approved) => {
                 self.ended = true;
                 let own = |approval: &&Approval| approval.answer().response() == response;
                 let approvals = self.approvals()?;
@@ -117,7 +117,7 @@ impl<'a> Judge<'a> {
                     Failure::failed("bad-record", "the approval that was counted is not in the record")
                 })?;
                 let counting = counting(last.answer().clone());
-                Ok(Step::Met(granted, counting))
+                Ok(Step::Met(approved, counting))
             }
             Answered::Late(outcome) => {
                 self.ended = true;
@@ -137,11 +137,11 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// If it ended, a token was revoked meanwhile, or the verifier cannot tell.
-    pub(super) fn look(&mut self) -> Result<Option<Box<Granted>>, Failure> {
+    pub(super) fn look(&mut self) -> Result<Option<Box<Approved>>, Failure> {
         revoked::check_unchanged(self.lost)?;
-        if let Some(granted) = self.verifier.look(&self.challenge.id, UnixTime::now())? {
+        if let Some(approved) = self.verifier.look(&self.challenge.id, UnixTime::now())? {
             self.ended = true;
-            return Ok(Some(Box::new(granted)));
+            return Ok(Some(Box::new(approved)));
         }
         let record = self.store.request(&self.challenge.id).map_err(|error| local::store_failed(&error))?;
         match record.and_then(|record| record.outcome) {
