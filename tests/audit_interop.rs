@@ -1,10 +1,12 @@
 //! Our log in others' hands: `tlog_tiles` and Go's `sumdb` read checkpoint, tiles and proofs, and agree on every root.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[path = "audit/go.rs"]
+mod go;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 
 use tlog_tiles::{HashReader as _, TileHashReader, TileReader};
 use touchgate::audit::export::{Entries, Export, export};
@@ -12,6 +14,8 @@ use touchgate::audit::proof::Hashes as ProofHashes;
 use touchgate::audit::tree::{Hashes, Tree, TreeError, consistency, inclusion, leaf_hash, root};
 use touchgate::audit::{Entry, LogProof, LogSigner, Receipt, SignedCheckpoint, Witnesses};
 use touchgate::digest::Sha256Digest;
+
+use go::witness;
 
 /// Two full tiles and a little more, so that every kind of tile occurs.
 const SIZE: u64 = 600;
@@ -121,30 +125,6 @@ fn tlog_tiles_reads_checkpoint_tiles_and_proofs() {
             tlog_tiles::check_tree(&ours, size, *checkpoint.hash(), old, old_root).unwrap();
         }
     }
-}
-
-/// The Go program, built once. It needs Debian's golang-go and golang-golang-x-mod-dev.
-fn witness() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let program = target.join(format!("witness-{}", std::process::id()));
-        let output = Command::new("go")
-            .args(["build", "-o"])
-            .arg(&program)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/audit/witness.go"))
-            .env("GO111MODULE", "off")
-            .env("GOPATH", "/usr/share/gocode")
-            .env("GOCACHE", target.join("go"))
-            .output();
-        let output = output.unwrap_or_else(|error| {
-            panic!("go: {error}; this test needs: apt-get install -y --no-install-recommends golang-go golang-golang-x-mod-dev")
-        });
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let place = target.join("witness");
-        fs::rename(program, &place).unwrap();
-        place
-    })
 }
 
 fn go(args: &[&str]) -> Result<String, String> {

@@ -5,6 +5,7 @@
 //	witness proof  FILE KEY                   what `touchgate audit prove` wrote; prints the entry
 //	witness grown  FOLDER KEY OLDNOTE FILE    the proof in FILE leads from the old note to the folder's checkpoint
 //	witness cosign FOLDER KEY OLDNOTE NAME SEED TIME   as grown, by tiles alone; prints key and cosigned note
+//	witness follow FOLDER KEY NAME SEED       the same for each new checkpoint, into FOLDER/cosigned, until it is ended
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -147,28 +149,57 @@ func grown(folder, key, old, file string) {
 	fmt.Printf("%d to %d\n", before.N, tree.N)
 }
 
-func cosign(folder, key, old, name, seed, time string) {
-	tree, signed := checkpoint(folder, key)
-	noted, err := os.ReadFile(old)
-	must(err)
-	before, _ := open(noted, key)
+func proveGrown(folder string, before, tree tlog.Tree) {
 	path, err := tlog.ProveTree(tree.N, before.N, tlog.TileHashReader(tree, tiles{folder}))
 	must(err)
 	must(tlog.CheckTree(path, tree.N, tree.Hash, before.N, before.Hash))
+}
 
+// The number and the line of a witness's key, and a note with its cosignature.
+func cosigned(signed []byte, key, name, seed string, at uint64) (string, string, string) {
 	bytes, err := hex.DecodeString(seed)
 	must(err)
 	private := ed25519.NewKeyFromSeed(bytes)
 	public := append([]byte{4}, private.Public().(ed25519.PublicKey)...)
 	id := sha256.Sum256(append([]byte(name+"\n"), public...))
-	at, err := strconv.ParseUint(time, 10, 63)
-	must(err)
 	_, opened := open(signed, key)
 	message := fmt.Sprintf("cosignature/v1\ntime %d\n%s", at, opened.Text)
 	signature := binary.BigEndian.AppendUint64(append([]byte{}, id[:4]...), at)
 	signature = append(signature, ed25519.Sign(private, []byte(message))...)
-	fmt.Printf("%s+%x+%s\n", name, id[:4], base64.StdEncoding.EncodeToString(public))
-	fmt.Printf("%s— %s %s\n", signed, name, base64.StdEncoding.EncodeToString(signature))
+	line := fmt.Sprintf("%s+%x+%s", name, id[:4], base64.StdEncoding.EncodeToString(public))
+	note := fmt.Sprintf("%s— %s %s\n", signed, name, base64.StdEncoding.EncodeToString(signature))
+	return fmt.Sprintf("%x", id[:4]), line, note
+}
+
+func cosign(folder, key, old, name, seed, seconds string) {
+	tree, signed := checkpoint(folder, key)
+	noted, err := os.ReadFile(old)
+	must(err)
+	before, _ := open(noted, key)
+	proveGrown(folder, before, tree)
+	at, err := strconv.ParseUint(seconds, 10, 63)
+	must(err)
+	_, line, note := cosigned(signed, key, name, seed, at)
+	fmt.Printf("%s\n%s", line, note)
+}
+
+func follow(folder, key, name, seed string) {
+	var before tlog.Tree
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		tree, signed := checkpoint(folder, key)
+		if tree == before {
+			continue
+		}
+		// An empty tree is everybody's beginning.
+		if before.N > 0 {
+			proveGrown(folder, before, tree)
+		}
+		number, _, note := cosigned(signed, key, name, seed, uint64(time.Now().Unix()))
+		place := filepath.Join(folder, "cosigned", number)
+		must(os.WriteFile(place+".new", []byte(note), 0o644))
+		must(os.Rename(place+".new", place))
+		before = tree
+	}
 }
 
 func main() {
@@ -182,6 +213,8 @@ func main() {
 		grown(args[1], args[2], args[3], args[4])
 	case "cosign":
 		cosign(args[1], args[2], args[3], args[4], args[5], args[6])
+	case "follow":
+		follow(args[1], args[2], args[3], args[4])
 	default:
 		refuse("unknown: %q", args[0])
 	}
