@@ -15,7 +15,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::challenge::{Challenge, RequestId};
 use crate::cli::place;
@@ -114,8 +115,7 @@ impl Exchange {
     }
 }
 
-/// A request that lies in such a directory, and what was found beside it so far. The request goes with it: nobody
-/// shall touch a token for what was decided.
+/// A request that lies in such a directory, and what was found beside it so far. The request goes with it.
 #[derive(Debug)]
 pub(super) struct Published {
     directory: PathBuf,
@@ -126,8 +126,7 @@ pub(super) struct Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // Left behind, it only expires.
-        let _ = fs::remove_file(&self.path);
+        self.take_away();
     }
 }
 
@@ -163,6 +162,13 @@ pub(super) enum Found {
 }
 
 impl Published {
+    /// Takes the request away, since it is decided: nobody shall touch a token for it. What was signed before and comes
+    /// yet is still found.
+    pub(super) fn take_away(&self) {
+        // Left behind, it only expires.
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Where the request lies.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -237,8 +243,16 @@ fn stamp(found: &fs::Metadata) -> Stamp {
 /// # Errors
 /// Whatever the system gives; if it is something else, or longer.
 pub(super) fn read(path: &Path, most: usize) -> io::Result<(Stamp, Vec<u8>)> {
+    read_in(CWD, path, most)
+}
+
+/// The same from an open folder on.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_in(folder: impl AsFd, path: &Path, most: usize) -> io::Result<(Stamp, Vec<u8>)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?);
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

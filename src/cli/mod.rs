@@ -43,6 +43,7 @@ mod trust;
 mod verifier;
 mod verify;
 mod within;
+mod witnesses;
 mod work;
 
 use std::ffi::OsString;

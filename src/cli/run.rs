@@ -3,6 +3,7 @@
 mod gather;
 mod handover;
 mod judge;
+mod seen;
 mod view;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
+use crate::audit::Witnesses;
 use crate::challenge::Challenge;
 use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
@@ -23,6 +25,7 @@ use crate::cli::grant::GRANT_FILE;
 use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
 use crate::cli::sealed::{SealedFiles, is_variable};
+use crate::cli::witnesses::{self, Folder, names};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, local, pin, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
@@ -57,6 +60,9 @@ pub(super) struct Arguments {
     /// Ask others too: the request goes into this directory, their answers are taken from it
     #[arg(long, value_name = "DIR")]
     exchange: Option<PathBuf>,
+    /// Write the log into this directory, and wait there for the witnesses that trust demands
+    #[arg(long, value_name = "DIR", env = "TOUCHGATE_WITNESSES")]
+    witnesses: Option<PathBuf>,
     /// Where CODE.evidence.json goes, instead of ~/.local/state/touchgate/evidence
     #[arg(long, value_name = "DIR")]
     evidence: Option<PathBuf>,
@@ -158,6 +164,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         return Ok(Passed::Explained(explained(&chosen.trust, &challenge, rule, &ready)?));
     }
     let rule = chosen.trust.admit(&request)?;
+    witnesses::check_named(&chosen.trust, arguments.witnesses.as_deref())?;
     let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
     check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
     check_people(&chosen.trust, rule, &request)?;
@@ -169,12 +176,16 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     handover::check_not_nested(&chosen, &request)?;
     let store = local::store_or_new(&chosen.trust)?;
     let verifier = verifier::start(&store, chosen.trust, chosen.manifest)?;
+    let folder = arguments.witnesses.as_deref();
+    let folder =
+        folder.map(|folder| Folder::open(folder, &store, verifier.trust(), || desk.check_interrupted()));
+    let mut folder = folder.transpose()?;
     let challenge = verifier::issue(&verifier, &request)?;
     let judge = Judge::new(&verifier, &store, &challenge, &chosen.lost);
     let published = exchange.map(|exchange| exchange.publish(&challenge)).transpose()?;
     // Who asks others is not asked at once, unless a PIN says that they will be.
     let here = published.is_none() || desk.has_given_pin();
-    let gathering = Gathering {
+    let mut gathering = Gathering {
         common,
         desk: &mut desk,
         trust: verifier.trust(),
@@ -187,7 +198,10 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         told: 0,
     };
     let (approved, counted) = gathering.decision(here)?;
+    let seen = folder.as_mut().map_or(Ok(()), |folder| gathering.seen(folder, &approved));
+    drop(gathering);
     let outcome = || -> Result<Held, Failure> {
+        seen?;
         let granted = verifier.open(*approved, UnixTime::now())?;
         if commit::checked_out(&arguments.command) != checkout {
             return Err(Failure::failed(
@@ -206,6 +220,10 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         revoked::check_unchanged(&chosen.lost)?;
         // The command's own use is counted before it starts, or it does not start.
         verifier::use_grant(&verifier, &granted.grant)?;
+        // Where witnesses and monitors see the decision, they find that it was made use of.
+        if let Some(folder) = &folder {
+            folder.bring_up(|| held.check())?;
+        }
         if let Err(failure) = within::note(&challenge.id) {
             // Then what the command starts does not count as part of it, and needs a use of its own.
             say(&failure.text());
@@ -241,13 +259,15 @@ fn verdict(
     evidence: &Path,
 ) -> Report {
     let claims = granted.grant.claims();
+    let seen: Vec<&str> = granted.receipt.checkpoint().seen().iter().map(|seen| seen.by.as_str()).collect();
     let report = Report::decided(Verdict::Approved, "")
         .with("request", challenge.id.to_string())
         .with("approved_by", by)
         .with("statement", challenge.to_text())
         .with("expires", claims.exp.to_string())
         .with("uses", claims.step_up.uses)
-        .with("evidence", evidence.display().to_string());
+        .with("evidence", evidence.display().to_string())
+        .with("witnesses", seen);
     match counted {
         Some(counted) => report.with("counter", counter::fields(counted)),
         None => report,
@@ -270,19 +290,29 @@ fn no_status(error: &std::io::Error) -> Failure {
 fn explained(trust: &Trust, challenge: &Challenge, rule: &Rule, ready: &Ready) -> Result<Report, Failure> {
     let standing = judge::standing(trust, challenge, &[])?;
     let text = format!(
-        "{}\nprogram: {}\nneeds: {}, tier {}, within {}\n{}nothing was asked and nothing was run",
+        "{}\nprogram: {}\nneeds: {}, tier {}, within {}\n{}{}nothing was asked and nothing was run",
         challenge.to_text(),
         printable(&ready.program.path().to_string_lossy()),
         needs(rule),
         rule.tier,
         work::in_words(rule.answer_within),
+        demanded(&trust.witnesses),
         standing.who(),
     );
     Ok(Report::decided(Verdict::Pending, text)
         .with("code", "dry-run")
         .with("challenge", challenge.to_text())
         .with("can", standing.can)
-        .with("cannot", standing.cannot))
+        .with("cannot", standing.cannot)
+        .with("witnesses_needed", trust.witnesses.needed()))
+}
+
+/// The witnesses that trust demands, in a line if it does.
+fn demanded(witnesses: &Witnesses) -> String {
+    match witnesses.needed() {
+        0 => String::new(),
+        needed => format!("witnesses: {needed} of {}, by way of --witnesses DIR\n", names(witnesses.keys())),
+    }
 }
 
 /// The approvals that a rule needs: `2 from release and 1 from security`.

@@ -60,6 +60,17 @@ impl Desk {
         Ok(Self { cancel, terminal, source })
     }
 
+    /// Says so if somebody interrupted.
+    ///
+    /// # Errors
+    /// [`CardError::Cancelled`].
+    pub(super) fn check_interrupted(&self) -> Result<(), Failure> {
+        match self.cancel.load(Ordering::SeqCst) {
+            true => Err(CardError::Cancelled { waited: Duration::ZERO }.into()),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a PIN was handed over that was not used.
     pub(super) fn has_given_pin(&self) -> bool {
         matches!(self.source, PinSource::Given(Some(_)))

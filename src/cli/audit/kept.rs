@@ -32,9 +32,20 @@ pub(in crate::cli) fn check(store: &dyn Store, trust: &Trust) -> Result<(), Fail
     if matches!(fs::symlink_metadata(&path), Err(error) if error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
-    let kept = read(&path, key)?;
+    check_beside(store, &read(&path, key)?, &path)
+}
+
+/// The same by a checkpoint of this log that lies at `path`, whoever kept it.
+///
+/// # Errors
+/// As [`check`].
+pub(in crate::cli) fn check_beside(
+    store: &dyn Store,
+    kept: &SignedCheckpoint,
+    path: &Path,
+) -> Result<(), Failure> {
     let newest = store.checkpoint().map_err(|error| local::store_failed(&error))?;
-    check_beginning(store, &kept, newest.checkpoint()).map_err(|wrong| refused(&wrong, &path))
+    check_beginning(store, kept, newest.checkpoint()).map_err(|wrong| refused(&wrong, path))
 }
 
 /// Keeps the store's newest checkpoint, if what is kept is its beginning.

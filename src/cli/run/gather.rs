@@ -29,7 +29,7 @@ const MAX_TOLD: u32 = 64;
 pub(super) type Decided = (Box<Approved>, Option<Counted>);
 
 /// How often the verifier is asked whether somebody else ended or decided it.
-const LOOK_ROUND: Duration = Duration::from_secs(5);
+pub(super) const LOOK_ROUND: Duration = Duration::from_secs(5);
 
 /// Everything that a decision is awaited with.
 pub(super) struct Gathering<'a> {
@@ -55,7 +55,7 @@ impl Gathering<'_> {
     /// # Errors
     /// A refusal, the end of the time, an interruption; whatever went wrong at this machine's token if nobody else
     /// is asked.
-    pub(super) fn decision(mut self, here: bool) -> Result<Decided, Failure> {
+    pub(super) fn decision(&mut self, here: bool) -> Result<Decided, Failure> {
         let mut view = View::default();
         if let Some(published) = &self.published {
             say(&format!("asked: {}\n", published.path().display()));
@@ -144,7 +144,7 @@ impl Gathering<'_> {
     }
 
     /// An answer, or what was none, that came as a file.
-    fn file(&mut self, file: Found) -> Result<Option<Decided>, Failure> {
+    pub(super) fn file(&mut self, file: Found) -> Result<Option<Decided>, Failure> {
         let why = match file {
             Found::Bad { name, why } => {
                 Failure::failed("not-an-answer", format!("{name}: {why}")).hint("it is not counted")

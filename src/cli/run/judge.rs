@@ -2,6 +2,7 @@
 
 use sequoia_openpgp::Fingerprint;
 
+use crate::audit::Receipt;
 use crate::audit::entry::Outcome;
 use crate::challenge::Challenge;
 use crate::cli::audit::kept;
@@ -11,8 +12,8 @@ use crate::cli::run::view::Standing;
 use crate::cli::{failure, local, revoked};
 use crate::response::Response;
 use crate::statement::Statement;
-use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
+use crate::store::{Position, Store as _};
 use crate::trust::Trust;
 use crate::trust::quorum::{self, CannotHelp, Circumstances};
 use crate::trust::revocation::Revocation;
@@ -151,6 +152,20 @@ impl<'a> Judge<'a> {
                 Err(late(self.challenge, outcome))
             }
         }
+    }
+
+    /// Whether a decision still stands whose grant is not open yet.
+    ///
+    /// # Errors
+    /// If the grant was revoked, a token was, trust was replaced, or the verifier cannot tell.
+    pub(super) fn check_stands(&self) -> Result<(), Failure> {
+        revoked::check_unchanged(self.lost)?;
+        Ok(self.verifier.check_stands(&self.challenge.id)?)
+    }
+
+    /// The log's receipt for an entry, if trust's witnesses saw it by now.
+    pub(super) fn receipt(&self, entry: Position) -> Option<Receipt> {
+        self.store.receipt(entry, &self.verifier.trust().witnesses).ok()
     }
 
     /// The approvals that count so far.
