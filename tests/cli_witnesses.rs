@@ -20,9 +20,13 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use touchgate::audit::WitnessKey;
+use touchgate::audit::{LogSigner, WitnessKey};
 use touchgate::evidence::Evidence;
-use touchgate::trust::{Trust, versions};
+use touchgate::grant::GrantSigner;
+use touchgate::store::sqlite::Sqlite;
+use touchgate::trust::{Trust, read_directory, versions};
+use touchgate::unix_time::UnixTime;
+use touchgate::verifier::Verifier;
 
 use support::{PIN, Ran, Running, SERIAL, World, gated, ran, run, run_with, signal, wait_until};
 use team::{BOBS, as_holder, team};
@@ -85,7 +89,7 @@ impl Witness {
     /// The checkpoint as it stands in the directory, cosigned once.
     fn signs(world: &World, which: u8) -> String {
         let (name, seed, _) = witness(which);
-        let now = touchgate::unix_time::UnixTime::now().seconds().to_string();
+        let now = UnixTime::now().seconds().to_string();
         let checkpoint = at(world, "checkpoint");
         let checkpoint = checkpoint.to_str().unwrap();
         let mut command = Command::new(go::witness());
@@ -390,35 +394,78 @@ fn who_stops_it_or_takes_it_back_meanwhile_has_it_stopped() {
     audit(&world, &["verify"]);
 }
 
-/// Signed before the decision fell, carried in after it.
-#[test]
-fn a_refusal_that_was_on_its_way_takes_the_grant_back() {
-    let world = team("--touch=now", "15m");
-    demand(&world, 1, 1, "15m");
+/// A run that two people approved by files and that waits for a witness; the request's file is kept.
+fn approved_by_two(world: &World) -> (Running, String) {
     let share = world.home.work().join("share");
     fs::create_dir(&share).unwrap();
-    let mut run = world.touchgate(["run", "deploy", "payments/prod", "--exchange", "share", "--no-input"]);
-    let running = Running::start(run.args(RUN).args(["--json", "--"]).args(COMMAND), None);
+    fs::create_dir(world.home.work().join("stick")).unwrap();
+    let mut asked = world.touchgate(["run", "deploy", "payments/prod", "--exchange", "share", "--no-input"]);
+    let running = Running::start(asked.args(RUN).args(["--json", "--"]).args(COMMAND), None);
     let name = || -> Option<String> {
         let mut names = fs::read_dir(&share).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
         names.find(|name| name.ends_with(".request"))
     };
     wait_until("it is asked", || name().is_some());
     let request = name().unwrap();
-    let code = request.strip_suffix(".request").unwrap();
-    fs::create_dir(world.home.work().join("stick")).unwrap();
     fs::copy(share.join(&request), world.home.work().join("stick").join(&request)).unwrap();
     for serial in [SERIAL, BOBS] {
-        as_holder(&world, serial, &["approve", "--exchange", "share"]).succeeded();
+        as_holder(world, serial, &["approve", "--exchange", "share"]).succeeded();
     }
     running.wait_for_stderr("waiting for 1 of 1 witnesses");
     assert!(name().is_none(), "nobody is asked about what is decided");
-    as_holder(&world, BOBS, &["refuse", &format!("stick/{request}")]).succeeded();
+    (running, request.strip_suffix(".request").unwrap().to_owned())
+}
+
+/// Signed before the decision fell, carried in after it.
+#[test]
+fn a_refusal_that_was_on_its_way_takes_the_grant_back() {
+    let world = team("--touch=now", "15m");
+    demand(&world, 1, 1, "15m");
+    let (running, code) = approved_by_two(&world);
+    as_holder(&world, BOBS, &["refuse", &format!("stick/{code}.request")]).succeeded();
     let refusal = world.home.work().join(format!("stick/{code}.refusal"));
-    fs::copy(refusal, share.join(format!("{code}.late.refusal"))).unwrap();
+    fs::copy(refusal, world.home.work().join(format!("share/{code}.late.refusal"))).unwrap();
     let ended = running.finish().exits(123);
     assert_eq!(ended.json()["code"], "refused", "{ended:#?}");
     assert_eq!(logged(&world, "revoked")[0]["by"], "bob");
+    assert!(!world.exists("ran"));
+}
+
+#[test]
+fn a_token_that_is_lost_meanwhile_ends_it() {
+    let world = team("--touch=now", "15m");
+    let policy = world.home.config().join("trust/policy.toml");
+    let rule = "\n[[rule]]\naction = \"touchgate.trust.revoke\"\ntier = \"declared\"\nneed = [{ from = \"release\" }]\n";
+    fs::write(&policy, fs::read_to_string(&policy).unwrap() + rule).unwrap();
+    demand(&world, 1, 1, "15m");
+    let (running, _) = approved_by_two(&world);
+    as_holder(&world, BOBS, &["trust", "revoke", SERIAL]).succeeded();
+    let ended = running.finish().exits(121);
+    assert_eq!(ended.json()["code"], "token-revoked-meanwhile", "{ended:#?}");
+    assert_eq!(logged(&world, "revoked").len(), 1);
+    assert!(!world.exists("ran"));
+}
+
+/// Put into force by another process of the same verifier.
+#[test]
+fn trust_that_is_replaced_meanwhile_ends_it() {
+    let world = world(1, 1, "15m");
+    let running = waiting(&world, &["--json"]);
+    let state = world.home.join(".local/state/touchgate");
+    let mut files = read_directory(&world.home.config().join("trust")).unwrap();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    let raised =
+        |line: &str| if line.starts_with("version ") { "version = 2\n".into() } else { format!("{line}\n") };
+    files.insert("policy.toml".into(), policy.lines().map(raised).collect::<String>().into_bytes());
+    let trust = Trust::from_files(&files).unwrap();
+    assert_eq!((trust.version.number, trust.witnesses.needed()), (2, 1));
+    let key = fs::read(state.join("keys/log.pk8")).unwrap();
+    let log = LogSigner::from_pkcs8(trust.audience.as_str(), &key).unwrap();
+    let store = Sqlite::open(&state.join("store.db"), log).unwrap();
+    let grants = GrantSigner::load(&state.join("keys/grant.pk8"), &trust.grant_keys).unwrap();
+    Verifier::new(&store, trust, files, grants, UnixTime::now()).unwrap();
+    let ended = running.finish().exits(121);
+    assert_eq!(ended.json()["code"], "trust-rollback", "{ended:#?}");
     assert!(!world.exists("ran"));
 }
 
