@@ -24,6 +24,7 @@ use touchgate::audit::{LogSigner, WitnessKey};
 use touchgate::evidence::Evidence;
 use touchgate::grant::GrantSigner;
 use touchgate::store::sqlite::Sqlite;
+use touchgate::trust::manifest::Manifest;
 use touchgate::trust::{Trust, read_directory, versions};
 use touchgate::unix_time::UnixTime;
 use touchgate::verifier::Verifier;
@@ -463,7 +464,7 @@ fn trust_that_is_replaced_meanwhile_ends_it() {
     let log = LogSigner::from_pkcs8(trust.audience.as_str(), &key).unwrap();
     let store = Sqlite::open(&state.join("store.db"), log).unwrap();
     let grants = GrantSigner::load(&state.join("keys/grant.pk8"), &trust.grant_keys).unwrap();
-    Verifier::new(&store, trust, files, grants, UnixTime::now()).unwrap();
+    Verifier::new(&store, trust, Manifest::new(files), grants, UnixTime::now()).unwrap();
     let ended = running.finish().exits(121);
     assert_eq!(ended.json()["code"], "trust-rollback", "{ended:#?}");
     assert!(!world.exists("ran"));

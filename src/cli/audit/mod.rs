@@ -16,7 +16,6 @@ use crate::challenge::TrustVersion;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome};
 use crate::cli::{Common, local};
-use crate::digest::Sha256Digest;
 use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
