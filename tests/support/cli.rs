@@ -146,7 +146,10 @@ impl World {
 
     /// A program in this person's home that sees this token and ends with the test.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.stage.command(program);
+        // Whoever started these tests may ignore signals, as `nohup` and a shell's `&` have it: what is started here
+        // must not, since tests send them.
+        let mut command = self.stage.command("env");
+        command.arg("--default-signal=INT,HUP,QUIT,TERM").arg(program);
         self.home.environment(&mut command);
         command.envs(self.stage.environment()).stdin(Stdio::null());
         command
