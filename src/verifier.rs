@@ -6,7 +6,7 @@ use crate::ceremony::{self, BadRecord, Ceremony, Context, Event, Said, Step};
 use crate::challenge::{Challenge, Randomness, RequestId, Terms, TooLarge, TrustVersion};
 use crate::evidence::{Evidence, EvidenceError};
 use crate::grant::{self, Grant, GrantRejection, GrantSigner, OpenError, SealedGrant};
-use crate::request::{Identity, Request};
+use crate::request::{Identity, Request, Resource};
 use crate::response::Response;
 use crate::store::{CommitError, Op, Position, RequestRecord, Store, StoreError};
 use crate::trust::debt::Debt;
@@ -393,23 +393,12 @@ impl<'a> Verifier<'a> {
         Under { trust: &self.trust, manifest: &self.manifest }
     }
 
-    /// The debts that are open on what a request asks for.
-    fn debts(&self, record: &RequestRecord) -> Result<Vec<Debt>, StoreError> {
-        let mut debts = Vec::new();
-        for request in self.store.debts(&record.challenge.request.resource)? {
-            let missing = || StoreError { what: format!("debt {request}"), reason: "no such request".into() };
-            let owed = self.store.request(&request)?.ok_or_else(missing)?;
-            // Those who asked are known by the trust of then, too: whoever drops a name since stays a party.
-            let files = self.store.trust_files(&owed.challenge.trust)?;
-            let then = files.and_then(|files| Trust::from_files(&files).ok()).ok_or_else(missing)?;
-            let asked = then.askers(&owed.challenge.request);
-            let asked: Vec<String> = asked.names().map(str::to_owned).collect();
-            let approved = owed.answers.into_iter().filter(|answer| answer.decision == "approve");
-            let signers = approved.map(|answer| answer.person).chain(asked);
-            let unpaid = || StoreError { what: format!("debt {request}"), reason: "not break-glass".into() };
-            debts.push(Debt::new(owed.challenge, signers).ok_or_else(unpaid)?);
-        }
-        Ok(debts)
+    /// The break-glass debts that are open on a resource.
+    ///
+    /// # Errors
+    /// If the store cannot tell.
+    pub fn debts(&self, resource: &Resource) -> Result<Vec<Debt>, VerifierError> {
+        Ok(debts(self.store, resource)?)
     }
 
     /// One step, made anew as long as others are faster.
@@ -424,7 +413,7 @@ impl<'a> Verifier<'a> {
         for _ in 0..MAX_OVERTAKEN {
             let record = self.store.request(request)?.ok_or(VerifierError::Unknown(*request))?;
             let grant = self.store.grant(request)?;
-            let debts = self.debts(&record)?;
+            let debts = self.debts(&record.challenge.request.resource)?;
             let counters = |key: &_| self.store.counter(key).map_err(|error| error.to_string());
             let context =
                 Context { trust, manifest, now, counters: &counters, grant: grant.as_ref(), debts: &debts };
@@ -455,6 +444,28 @@ impl<'a> Verifier<'a> {
         }
         Err(VerifierError::Busy)
     }
+}
+
+/// The break-glass debts that are open on a resource, as a store has them.
+///
+/// # Errors
+/// If it cannot tell.
+pub fn debts(store: &dyn Store, resource: &Resource) -> Result<Vec<Debt>, StoreError> {
+    let mut debts = Vec::new();
+    for request in store.debts(resource)? {
+        let missing = || StoreError { what: format!("debt {request}"), reason: "no such request".into() };
+        let owed = store.request(&request)?.ok_or_else(missing)?;
+        // Those who asked are known by the trust of then, too: whoever drops a name since stays a party.
+        let files = store.trust_files(&owed.challenge.trust)?;
+        let then = files.and_then(|files| Trust::from_files(&files).ok()).ok_or_else(missing)?;
+        let asked = then.askers(&owed.challenge.request);
+        let asked: Vec<String> = asked.names().map(str::to_owned).collect();
+        let approved = owed.answers.into_iter().filter(|answer| answer.decision == "approve");
+        let signers = approved.map(|answer| answer.person).chain(asked);
+        let unpaid = || StoreError { what: format!("debt {request}"), reason: "not break-glass".into() };
+        debts.push(Debt::new(owed.challenge, signers).ok_or_else(unpaid)?);
+    }
+    Ok(debts)
 }
 
 /// A version of trust and what it was made of.

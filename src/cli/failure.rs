@@ -340,7 +340,7 @@ fn hint(rejection: &Rejection) -> Option<&'static str> {
         R::Expired { .. } => "ask again",
         R::NotYetValid { .. } => "set this machine's clock",
         R::NotAdmitted(NotAdmitted::Debt { .. }) => {
-            "ask two others to countersign it: `touchgate request touchgate.countersign RESOURCE --with action=… --with request=…`"
+            "ask two others to countersign it: `touchgate run touchgate.countersign RESOURCE --with action=… --with request=… -- true`"
         }
         R::NotAdmitted(NotAdmitted::NoDebt { .. }) => {
             "name the break-glass request and what it did: --with request=… --with action=…"

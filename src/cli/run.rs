@@ -31,10 +31,11 @@ use crate::cli::{Common, ask, local, pin, place, revoked, verifier, within};
 use crate::request::{Parameters, Request, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
+use crate::trust::debt::Debt;
 use crate::trust::policy::Rule;
 use crate::trust::quorum::{self, Circumstances};
 use crate::unix_time::UnixTime;
-use crate::verifier::Granted;
+use crate::verifier::{Granted, debts};
 use crate::verify::Counted;
 use gather::Gathering;
 use handover::Held;
@@ -161,13 +162,15 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     }
     if arguments.dry_run {
         let (challenge, rule) = ask::issue(&chosen, request)?;
-        return Ok(Passed::Explained(explained(&chosen.trust, &challenge, rule, &ready)?));
+        let store = local::store(&chosen.trust)?;
+        let debts = store.map(|store| debts(&store, &challenge.request.resource)).transpose();
+        let debts = debts.map_err(|error| local::store_failed(&error))?.unwrap_or_default();
+        return Ok(Passed::Explained(explained(&chosen.trust, &challenge, rule, &debts, &ready)?));
     }
     let rule = chosen.trust.admit(&request)?;
     witnesses::check_named(&chosen.trust, arguments.witnesses.as_deref())?;
     let exchange = arguments.exchange.as_deref().map(Exchange::open).transpose()?;
     check_enough(rule, exchange.is_some() || desk.terminal.is_some())?;
-    check_people(&chosen.trust, rule, &request)?;
     let others = exchange.is_some() || slots(rule) > 1;
     let authorities =
         arguments.with_counter.then(|| Authorities::read(&arguments.intermediates, &arguments.root));
@@ -176,6 +179,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     handover::check_not_nested(&chosen, &request)?;
     let store = local::store_or_new(&chosen.trust)?;
     let verifier = verifier::start(&store, chosen.trust, chosen.manifest)?;
+    check_people(verifier.trust(), &request, &verifier.debts(&request.resource)?)?;
     let folder = arguments.witnesses.as_deref();
     let folder =
         folder.map(|folder| Folder::open(folder, &store, verifier.trust(), || desk.check_interrupted()));
@@ -287,8 +291,14 @@ fn no_status(error: &std::io::Error) -> Failure {
         .hint("--status-fd takes a pipe")
 }
 
-fn explained(trust: &Trust, challenge: &Challenge, rule: &Rule, ready: &Ready) -> Result<Report, Failure> {
-    let standing = judge::standing(trust, challenge, &[])?;
+fn explained(
+    trust: &Trust,
+    challenge: &Challenge,
+    rule: &Rule,
+    debts: &[Debt],
+    ready: &Ready,
+) -> Result<Report, Failure> {
+    let standing = judge::standing(trust, challenge, &[], debts)?;
     let text = format!(
         "{}\nprogram: {}\nneeds: {}, tier {}, within {}\n{}{}nothing was asked and nothing was run",
         challenge.to_text(),
@@ -337,8 +347,10 @@ fn check_enough(rule: &Rule, others: bool) -> Result<(), Failure> {
 }
 
 /// Says before anybody is asked that there are not people enough.
-fn check_people(trust: &Trust, rule: &Rule, request: &Request) -> Result<(), Failure> {
-    let standing = quorum::standing(trust, request, &[], Circumstances::default(), UnixTime::now())?;
+fn check_people(trust: &Trust, request: &Request, debts: &[Debt]) -> Result<(), Failure> {
+    let rule = trust.admit(request)?;
+    let circumstances = Circumstances { debts, ..Circumstances::default() };
+    let standing = quorum::standing(trust, request, &[], circumstances, UnixTime::now())?;
     // Where one is enough, they learn at their own token why it does not count.
     if slots(rule) == 1 || standing.can_be_met {
         return Ok(());

@@ -4,7 +4,7 @@ use sequoia_openpgp::Fingerprint;
 
 use crate::audit::Receipt;
 use crate::audit::entry::Outcome;
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, RequestId};
 use crate::cli::audit::kept;
 use crate::cli::counter::Made;
 use crate::cli::report::{Failure, Verdict, exit};
@@ -14,9 +14,10 @@ use crate::response::Response;
 use crate::statement::Statement;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Position, Store as _};
-use crate::trust::Trust;
+use crate::trust::debt::Debt;
 use crate::trust::quorum::{self, CannotHelp, Circumstances};
 use crate::trust::revocation::Revocation;
+use crate::trust::{NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
 use crate::verifier::{Answered, Approved, Verifier};
 use crate::verify::{self, Answer, Approval, Counted, Rejection};
@@ -181,7 +182,8 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// If the verifier cannot tell.
     pub(super) fn standing(&self) -> Result<Standing, Failure> {
-        standing(self.verifier.trust(), self.challenge, &self.approvals()?)
+        let debts = self.verifier.debts(&self.challenge.request.resource)?;
+        standing(self.verifier.trust(), self.challenge, &self.approvals()?, &debts)
     }
 }
 
@@ -193,18 +195,26 @@ pub(super) fn standing(
     trust: &Trust,
     challenge: &Challenge,
     approvals: &[Approval],
+    debts: &[Debt],
 ) -> Result<Standing, Failure> {
     let answer = |approval: &Approval| {
         let answer = approval.answer();
         format!("{} (token {}, {})", answer.person(), answer.serial(), answer.tier())
     };
-    let (none, now) = (Circumstances::default(), UnixTime::now());
-    let standing = quorum::standing(trust, &challenge.request, approvals, none, now)?;
+    let circumstances = Circumstances { debts, ..Circumstances::default() };
+    let standing = quorum::standing(trust, &challenge.request, approvals, circumstances, UnixTime::now())?;
+    let open: Vec<RequestId> = debts.iter().map(|debt| *debt.request()).collect();
+    let needed = match quorum::check_debts(&challenge.request, &open) {
+        Err(NotAdmitted::Debt { request }) if standing.missing == 0 => {
+            format!("two others to countersign {}", request.short_code())
+        }
+        _ => format!("{} more, from {}", standing.missing, standing.from.join(" or ")),
+    };
     let why = |(name, why): &(&str, CannotHelp)| format!("{name} {why}");
     Ok(Standing {
         code: challenge.id.short_code(),
         approved: approvals.iter().map(answer).collect(),
-        needed: format!("{} more, from {}", standing.missing, standing.from.join(" or ")),
+        needed,
         can: standing.can.iter().map(ToString::to_string).collect(),
         cannot: standing.cannot.iter().filter(|(_, why)| *why != CannotHelp::Approved).map(why).collect(),
     })
