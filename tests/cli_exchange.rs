@@ -11,8 +11,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use touchgate::audit::LogSigner;
 use touchgate::grant::GrantSigner;
+use touchgate::response::Response;
 use touchgate::store::Store as _;
 use touchgate::store::sqlite::Sqlite;
 use touchgate::trust::manifest::Manifest;
@@ -279,25 +279,58 @@ fn approvers_watch_a_directory_and_are_asked_about_each_request() {
     watching.finish().exits(130);
 }
 
-/// By another process at the same verifier.
+/// Another process at the same verifier, which goes by this version of trust.
+fn verifier<'a>(world: &World, store: &'a Sqlite, version: u64) -> Verifier<'a> {
+    let mut files = read_directory(&world.home.config().join("trust")).unwrap();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    files.insert(
+        "policy.toml".into(),
+        policy.replace("\nversion = 1\n", &format!("\nversion = {version}\n")).into_bytes(),
+    );
+    let manifest = Manifest::new(files);
+    let trust = Trust::from_manifest(&manifest).unwrap();
+    assert_eq!(trust.version.number, version);
+    let key = world.home.join(".local/state/touchgate/keys/grant.pk8");
+    let grants = GrantSigner::load(&key, &trust.grant_keys).unwrap();
+    Verifier::new(store, trust, manifest, grants, UnixTime::now()).unwrap()
+}
+
 #[test]
 fn what_is_ended_elsewhere_ends_here() {
     let world = team("--touch=now", "15m");
     let running = Running::start(&mut asked(&world, &["--json"]), None);
     code(&world);
-    let keys = world.home.join(".local/state/touchgate/keys");
-    let files = read_directory(&world.home.config().join("trust")).unwrap();
-    let trust = Trust::from_files(&files).unwrap();
-    let log =
-        LogSigner::from_pkcs8(trust.audience.as_str(), &fs::read(keys.join("log.pk8")).unwrap()).unwrap();
-    let store = Sqlite::open(&world.home.join(".local/state/touchgate/store.db"), log).unwrap();
-    let grants = GrantSigner::load(&keys.join("grant.pk8"), &trust.grant_keys).unwrap();
-    let verifier = Verifier::new(&store, trust, Manifest::new(files), grants, UnixTime::now()).unwrap();
+    let store = world.store();
+    let verifier = verifier(&world, &store, 1);
     let request = store.open_requests().unwrap()[0];
     let by = store.request(&request).unwrap().unwrap().challenge.request.requester;
     verifier.withdraw(&request, &by, UnixTime::now()).unwrap();
     let ended = running.finish().exits(130);
     assert_eq!(ended.json()["code"], "withdrawn", "{ended:#?}");
+
+    let running = Running::start(&mut asked(&world, &["--json"]), None);
+    let code = code(&world);
+    let elsewhere = world.home.work().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::copy(share(&world).join(format!("{code}.request")), elsewhere.join("a.request")).unwrap();
+    for serial in [SERIAL, BOBS] {
+        as_holder(&world, serial, &["approve", "--exchange", "elsewhere"]).succeeded();
+    }
+    for name in ["alice", "bob"] {
+        let answer = fs::read(elsewhere.join(format!("{code}.{name}.approval"))).unwrap();
+        verifier.answer(&Response::parse(&answer).unwrap(), None, None, UnixTime::now()).unwrap();
+    }
+    let ended = running.finish().exits(121);
+    assert_eq!(ended.json()["code"], "decided", "{ended:#?}");
+
+    let running = Running::start(&mut asked(&world, &["--json"]), None);
+    self::code(&world);
+    self::verifier(&world, &store, 2);
+    let ended = running.finish().exits(121);
+    assert_eq!(ended.json()["code"], "superseded", "{ended:#?}");
+    // What is behind the store is not gone by, and nobody is asked.
+    let behind = run(&mut asked(&world, &["--json"])).exits(121);
+    assert_eq!(behind.json()["code"], "trust-rollback", "{behind:#?}");
     assert!(!world.exists("ran"));
 }
 

@@ -9,12 +9,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use touchgate::audit::LogSigner;
 use touchgate::audit::entry::Outcome;
 use touchgate::challenge::RequestId;
 use touchgate::evidence::Evidence;
 use touchgate::grant;
-use touchgate::store::sqlite::Sqlite;
 use touchgate::store::{GrantRecord, RequestRecord, Store as _};
 use touchgate::trust::Trust;
 use touchgate::unix_time::UnixTime;
@@ -29,12 +27,6 @@ fn trust(world: &World) -> Trust {
     Trust::load(&world.home.config().join("trust")).unwrap()
 }
 
-fn store(world: &World) -> Sqlite {
-    let key = fs::read(state(world).join("keys/log.pk8")).unwrap();
-    let signer = LogSigner::from_pkcs8(trust(world).audience.as_str(), &key).unwrap();
-    Sqlite::open(&state(world).join("store.db"), signer).unwrap()
-}
-
 /// The name of the request whose statement was shown.
 fn request(text: &str) -> RequestId {
     let line = text.lines().find_map(|line| line.split_once("request: 01")).unwrap().1;
@@ -42,7 +34,7 @@ fn request(text: &str) -> RequestId {
 }
 
 fn record(world: &World, request: &RequestId) -> (RequestRecord, Option<GrantRecord>) {
-    let store = store(world);
+    let store = world.store();
     (store.request(request).unwrap().unwrap(), store.grant(request).unwrap())
 }
 
@@ -237,7 +229,7 @@ fn broken_glass_leaves_a_debt() {
         broken.err.contains("│ mode: break-glass\n") && broken.err.contains("│ reason: the house burns\n")
     );
     assert!(world.exists("ran"));
-    let owed = store(&world).debts(&"payments/prod".parse().unwrap()).unwrap();
+    let owed = world.store().debts(&"payments/prod".parse().unwrap()).unwrap();
     assert_eq!(owed, [request(&broken.err)]);
     let before = world.tell("trace count");
     let waits = ran(&world, &["--unpinned", "--json"], &["touch", "more"]);

@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use touchgate::statement::Statement;
+use touchgate::store::Store as _;
+use touchgate::unix_time::UnixTime;
 
 use support::{PIN, RUN, Ran, Running, World, gated, need, ran, run, run_with, signal};
 
@@ -271,6 +273,9 @@ fn an_interruption_after_the_touch_still_stops_the_command() {
     signal("CONT", running.id());
     running.finish().exits(130);
     assert!(!world.exists("ran"));
+    let store = world.store();
+    assert_eq!(store.open_requests().unwrap(), []);
+    assert!(store.live_grants(UnixTime::now()).unwrap().is_empty());
 }
 
 // What is stated of the command.

@@ -16,6 +16,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
+use touchgate::audit::LogSigner;
+use touchgate::store::sqlite::Sqlite;
+use touchgate::trust::Trust;
 use virtual_openpgp_card::control;
 use virtual_openpgp_card::stage::{Builder, Stage};
 
@@ -214,6 +217,15 @@ impl World {
     pub fn approve(&self, arguments: &[&str]) -> Ran {
         let mut command = self.touchgate(["approve", "--no-input", "--pin-fd", "0"]);
         run_with(command.args(arguments), PIN)
+    }
+
+    /// The store of this machine's verifier, as it is by now.
+    pub fn store(&self) -> Sqlite {
+        let state = self.home.join(".local/state/touchgate");
+        let trust = Trust::load(&self.home.config().join("trust")).unwrap();
+        let key = fs::read(state.join("keys/log.pk8")).unwrap();
+        let signer = LogSigner::from_pkcs8(trust.audience.as_str(), &key).unwrap();
+        Sqlite::open(&state.join("store.db"), signer).unwrap()
     }
 
     pub fn read(&self, name: &str) -> String {
