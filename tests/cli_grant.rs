@@ -229,6 +229,30 @@ fn each_check_counts_a_use_until_none_is_left() {
     }
 }
 
+/// Else whoever withholds newer trust from a gate could go on with a key that was taken out of it.
+#[test]
+fn a_gate_goes_by_no_trust_that_has_ended() {
+    let home = Home::new();
+    let file = home.file("token", home.unbound().token());
+    let ended = home.world.now.plus(Duration::from_secs(1));
+    home.install(|policy| {
+        let line = policy.lines().find(|line| line.starts_with("valid_until")).unwrap().to_owned();
+        policy.replace(&line, &format!("valid_until = \"{ended}\""))
+    });
+    while UnixTime::now() <= ended {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(home.check(&["deploy", "payroll"], &file), says(3, "trust-expired"));
+    let (exit, narrowed) = home.run(&["narrow", "payroll/prod"], Some(&file));
+    assert_eq!((exit, &narrowed["code"]), (3, &"trust-expired".into()));
+    // Nor one without the verifier's store.
+    fs::remove_file(home.state().join("store.db")).unwrap();
+    let uses = home.path().join("uses");
+    fs::create_dir(&uses).unwrap();
+    let counted = ["deploy", "payroll", "--uses-in", uses.to_str().unwrap()];
+    assert_eq!(home.check(&counted, &file), says(3, "trust-expired"));
+}
+
 #[test]
 fn of_many_processes_one_gets_the_last_use() {
     let home = Home::new();

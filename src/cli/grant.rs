@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::challenge::RequestId;
 use crate::cli::place::{self, Chosen};
 use crate::cli::report::{Failure, Outcome, Report, Verdict, exit, printable};
-use crate::cli::{Common, ask, local, read_input, revoked, verifier, within};
+use crate::cli::{Common, ask, failure, local, read_input, revoked, verifier, within};
 use crate::digest::Sha256Digest;
 use crate::grant::{self, Claims, Genuine, GrantRejection, MAX_TOKEN, UsesDirectory};
 use crate::request::{Action, Parameters, Resource};
@@ -18,6 +18,7 @@ use crate::store::{GrantRecord, Store as _};
 use crate::text::Text;
 use crate::trust::Trust;
 use crate::unix_time::UnixTime;
+use crate::verify::Rejection;
 
 /// Names the file with the token that `run` hands to its command.
 pub(super) const GRANT_FILE: &str = "TOUCHGATE_GRANT_FILE";
@@ -306,11 +307,16 @@ impl AtHand {
         if trust.grant_keys.is_empty() {
             return Err(local::no_key("[[grant_key]]"));
         }
+        // Else withholding newer trust from a gate would keep a key good that was taken out of it.
+        let (now, valid_until) = (UnixTime::now(), trust.valid_until);
+        if now >= valid_until {
+            return Err(failure::rejected(&Rejection::TrustExpired { now, valid_until }, ""));
+        }
         let named = self.grant.clone().or_else(|| env::var_os(GRANT_FILE).map(PathBuf::from));
         let Some(path) = named else { return Err(none_at_hand("no grant is at hand".into())) };
         let token = read_token(&path)?;
         let presenter = self.presenter.as_ref();
-        Ok(grant::check(&token, &trust.grant_keys, &trust.audience, UnixTime::now(), presenter)?)
+        Ok(grant::check(&token, &trust.grant_keys, &trust.audience, now, presenter)?)
     }
 }
 
