@@ -123,6 +123,10 @@ fn what_waits_for_a_debt_is_decided_when_two_others_have_countersigned() {
     after.finish().succeeded();
     let listed = run(&mut world.touchgate(["audit", "list"])).succeeded();
     assert_eq!(listed.out.matches("countersigned").count(), 1, "{listed:#?}");
+    // Loud: every line about it, and why it was.
+    let loud: Vec<&str> = listed.out.lines().filter(|line| line.contains("BREAK-GLASS")).collect();
+    assert!(loud.len() >= 4 && loud.iter().all(|line| line.contains(&debt.id.short_code())), "{listed:#?}");
+    assert!(loud[0].ends_with(": the house burns"), "{listed:#?}");
     run(&mut world.touchgate(["audit", "verify"])).succeeded();
     let evidence = |place: &str| {
         let names = fs::read_dir(world.home.work().join(place)).unwrap().flatten();

@@ -11,7 +11,7 @@ use crate::challenge::{Challenge, RequestId};
 use crate::cli::audit::Log;
 use crate::cli::report::{Failure, exit, finish, printable};
 use crate::cli::{Common, local};
-use crate::request::{Action, Resource};
+use crate::request::{Action, Mode, Resource};
 use crate::store::Store as _;
 use crate::unix_time::UnixTime;
 
@@ -128,6 +128,8 @@ struct About {
     action: Action,
     resource: Resource,
     requester: String,
+    /// Why the glass was broken, if it was.
+    glass: Option<String>,
 }
 
 /// The requests, looked up once each.
@@ -152,6 +154,8 @@ impl Asked<'_> {
             action: challenge.request.action,
             resource: challenge.request.resource,
             requester: challenge.request.requester.to_string(),
+            glass: (challenge.request.mode == Mode::BreakGlass)
+                .then(|| challenge.request.reason.map(|reason| reason.to_string()).unwrap_or_default()),
         });
         self.known.insert(id, about.clone());
         Ok(about)
@@ -185,7 +189,10 @@ fn did(entry: &Entry, about: Option<&About>, name: &str) -> bool {
 
 /// `   17  2026-11-20T04:07:00Z  answered  HJ5C9  deploy payments/prod  bob: approve`
 fn row(index: u64, entry: &Entry, about: Option<&About>) -> String {
-    let what = about.map_or("-".to_owned(), |about| format!("{} {}", about.action, about.resource));
+    let what = about.map_or("-".to_owned(), |about| {
+        let loud = if about.glass.is_some() { "  BREAK-GLASS" } else { "" };
+        format!("{} {}{loud}", about.action, about.resource)
+    });
     let code = entry.request().map_or("-".to_owned(), |id| id.short_code());
     let text = format!("{what}  {}", words(entry, about));
     format!("{index:>8}  {}  {:<13}  {code:<5}  {}", entry.at(), Kind::of(entry).word(), printable(&text))
@@ -201,7 +208,11 @@ fn words(entry: &Entry, about: Option<&About>) -> String {
             };
             format!("{person}: {decision}{gap}")
         }
-        Entry::Asked { .. } => format!("by {}", about.map_or("-", |about| about.requester.as_str())),
+        Entry::Asked { .. } => {
+            let why = about.and_then(|about| about.glass.as_deref());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            format!("by {}{why}", about.map_or("-", |about| about.requester.as_str()))
+        }
         Entry::Countersigned { settled_by, .. } => format!("by {}", settled_by.short_code()),
         Entry::Decided { outcome, by, .. } => {
             let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
