@@ -460,6 +460,40 @@ fn a_record_that_was_tampered_with_decides_nothing() {
     assert!(matches!(Ceremony::resume(&twice, team()), Err(BadRecord::Twice { .. })));
 }
 
+/// What an enrolled key signed and does not count all the same stands in the log, once for each reason; what nobody is
+/// known to have signed does not.
+#[test]
+fn a_rejected_answer_is_logged_once_if_an_enrolled_key_signed_it() {
+    let answers = answers();
+    let mut model = Model::default();
+    model.apply(&ceremony::open(&answers.challenge, team(), &[]).unwrap()).unwrap();
+    let own = signed(&answers.challenge, "alice", false);
+    let mut forged = signed(&answers.challenge, "bob", false);
+    forged.signature = own.signature.clone();
+    for response in [&own, &forged, &own] {
+        let event = Event::Answer { response, presented: None, counter: None };
+        step(&mut model, team(), &event, at(5), |_| {});
+    }
+    let mut late = signed(&answers.challenge, "carol", false);
+    late.statement[0] ^= 1;
+    step(
+        &mut model,
+        team(),
+        &Event::Answer { response: &late, presented: None, counter: None },
+        at(6),
+        |_| {},
+    );
+    let rejected: Vec<&Entry> = model.log.iter().filter(|e| matches!(e, Entry::Rejected { .. })).collect();
+    let expected = Entry::Rejected {
+        at: at(5),
+        request: answers.challenge.id,
+        person: "alice".into(),
+        code: "not-allowed".into(),
+    };
+    assert_eq!(rejected, [&expected]);
+    assert!(model.requests[&answers.challenge.id].answers.is_empty());
+}
+
 /// A token that is revoked takes everything with it that it had a say in: the open request ends, and what is left of a
 /// grant is revoked. Nothing else is held up by it.
 #[test]

@@ -19,6 +19,8 @@ mod flips;
 mod make_fixtures;
 #[path = "support/numbers.rs"]
 mod numbers;
+#[path = "verify/order.rs"]
+mod order;
 #[path = "verify/other_tools.rs"]
 mod other_tools;
 #[path = "support/packets.rs"]
