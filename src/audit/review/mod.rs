@@ -1,18 +1,18 @@
 //! The whole log judged again: every line, hash, checkpoint, signature and decision, in the order in which they stand.
 //!
 //! What can be judged alone (a line's hash, a signature, a quorum) is judged on all cores; what depends on the order
-//! follows on one. Nothing is believed because the store says so: trust is what hashes to the version that the log
-//! names, and that is one to which signed updates lead from the caller's pin.
+//! follows on one, beside them. Nothing is believed because the store says so: trust is what hashes to the version that
+//! the log names, and that is one to which signed updates lead from the caller's pin.
 
 mod counters;
 mod finding;
 mod order;
+mod share;
 mod signed;
 mod trusts;
 mod work;
 
 use std::num::NonZeroUsize;
-use std::thread;
 
 use super::checkpoint::{Checkpoint, SignedCheckpoint};
 use super::note::LogKey;
@@ -24,12 +24,14 @@ use crate::store::{LogHashes, Store, StoreError};
 pub use counters::Authorities;
 pub use finding::{Finding, Wrong};
 use order::Order;
+use share::share;
 use signed::Signed;
 use trusts::Trusts;
 use work::{Decision, Judged};
 
-/// Entries that are judged at a time: enough that starting threads costs nothing beside them.
-const BATCH: usize = 8192;
+/// Entries that are judged at a time: enough that starting threads costs nothing beside them. Three times as many are in
+/// memory.
+const BATCH: usize = 2048;
 /// The most findings that are kept: whoever reads more than these needs another log.
 const MAX_FINDINGS: usize = 100;
 
@@ -121,16 +123,11 @@ pub fn review(
         signed: Signed::new(store, against),
         broken: false,
     };
-    let mut lines = run.read()?;
-    loop {
-        let done = lines.is_empty();
-        let (judged, more) = run.judge(&trusts, &lines)?;
-        run.follow(lines.len(), judged, &mut review)?;
+    let mut lines = run.read_from(0)?;
+    let mut judged = Vec::new();
+    while !(lines.is_empty() && judged.is_empty() && run.decisions.is_empty()) {
+        (judged, lines) = run.step(&trusts, &lines, judged, &mut review)?;
         progress(run.edge.size(), size);
-        if done && run.decisions.is_empty() {
-            break;
-        }
-        lines = more;
     }
     if run.edge.size() == size {
         check_tables(store, &run.edge, &mut review);
@@ -204,84 +201,73 @@ struct Run<'a> {
     broken: bool,
 }
 
-type Batch = (Vec<Judged>, Vec<Result<(), Finding>>);
+/// What can be judged alone.
+enum Job<'a> {
+    Decision(&'a Decision),
+    Line(&'a str),
+}
+
+/// What came of it.
+enum Done {
+    Decision(Result<(), Finding>),
+    Line(Box<Judged>),
+}
 
 impl Run<'_> {
-    fn read(&self) -> Result<Vec<String>, StoreError> {
-        self.read_from(self.edge.size())
-    }
-
     fn read_from(&self, from: u64) -> Result<Vec<String>, StoreError> {
         let left = usize::try_from(self.size.saturating_sub(from)).unwrap_or(usize::MAX);
         if left == 0 { Ok(Vec::new()) } else { self.store.lines(from, left.min(BATCH)) }
     }
 
-    /// Judges a batch, and the decisions that the one before came to, while the next is read.
-    fn judge(&mut self, trusts: &Trusts<'_>, lines: &[String]) -> Result<(Batch, Vec<String>), StoreError> {
-        let start = self.edge.size();
-        let threads = self.against.threads.get();
+    /// Judges lines, and the decisions that those before came to. Beside it, what was judged before is followed, and the
+    /// next lines are read.
+    fn step(
+        &mut self,
+        trusts: &Trusts<'_>,
+        lines: &[String],
+        judged: Vec<Done>,
+        review: &mut Review,
+    ) -> Result<(Vec<Done>, Vec<String>), StoreError> {
         let authorities = &self.against.authorities;
         let decisions = std::mem::take(&mut self.decisions);
-        let (each, few) = (lines.len().div_ceil(threads).max(1), decisions.len().div_ceil(threads).max(1));
-        let parts: Vec<_> = (0..threads)
-            .map(|part| {
-                let lines = lines.get(part * each..lines.len().min((part + 1) * each)).unwrap_or_default();
-                let decisions =
-                    decisions.get(part * few..decisions.len().min((part + 1) * few)).unwrap_or_default();
-                (lines, decisions)
-            })
-            .collect();
-        let next = start + lines.len() as u64;
-        thread::scope(|scope| {
-            let workers: Vec<_> = parts
-                .into_iter()
-                .map(|(lines, decisions)| {
-                    scope.spawn(move || {
-                        let judged: Vec<_> =
-                            lines.iter().map(|line| work::judge(line, trusts, authorities)).collect();
-                        let decided: Vec<_> =
-                            decisions.iter().map(|decision| work::decide(decision, trusts)).collect();
-                        (judged, decided)
-                    })
-                })
-                .collect();
-            let more = self.read_from(next);
-            let (mut judged, mut decided) = (Vec::new(), Vec::new());
-            for worker in workers {
-                // A panic in there is one here.
-                let (some, few) = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                judged.extend(some);
-                decided.extend(few);
-            }
-            Ok(((judged, decided), more?))
-        })
+        let jobs: Vec<Job<'_>> =
+            decisions.iter().map(Job::Decision).chain(lines.iter().map(|line| Job::Line(line))).collect();
+        let work = |job: &Job<'_>| match job {
+            Job::Decision(decision) => Done::Decision(work::decide(decision, trusts)),
+            Job::Line(line) => Done::Line(Box::new(work::judge(line, trusts, authorities))),
+        };
+        let (judged, more) = share(self.against.threads, &jobs, work, || {
+            self.follow(judged, review)?;
+            self.read_from(self.edge.size() + lines.len() as u64)
+        });
+        Ok((judged, more?))
     }
 
     /// What depends on the order: the tree, the checkpoints, what may follow what.
-    fn follow(
-        &mut self,
-        count: usize,
-        (judged, decided): Batch,
-        review: &mut Review,
-    ) -> Result<(), StoreError> {
-        for outcome in decided {
-            match outcome {
-                Ok(()) => review.decisions += 1,
-                Err(finding) => review.add(finding),
-            }
-        }
-        let (start, mut leaves, mut edges) = (self.edge.size(), Vec::new(), vec![self.edge.clone()]);
-        edges.reserve(count);
-        for entry in judged {
+    fn follow(&mut self, judged: Vec<Done>, review: &mut Review) -> Result<(), StoreError> {
+        let (start, mut leaves) = (self.edge.size(), Vec::new());
+        let mut agree = self.compare_checkpoint(review)?;
+        for done in judged {
+            let entry = match done {
+                Done::Decision(Ok(())) => {
+                    review.decisions += 1;
+                    continue;
+                }
+                Done::Decision(Err(finding)) => {
+                    review.add(finding);
+                    continue;
+                }
+                Done::Line(entry) => *entry,
+            };
             let index = self.edge.size();
             leaves.push(entry.leaf);
             self.edge.append(entry.leaf, |_| {});
-            edges.push(self.edge.clone());
             review.signatures += u64::from(entry.is_signed());
             let decision = self.order.follow(index, entry, &mut |finding| review.add(finding));
             self.decisions.extend(decision);
+            agree &= self.compare_checkpoint(review)?;
         }
-        if !self.compare_checkpoints(&edges, review)? {
+        if !agree {
             // Which of them was changed: the tables still have the hashes of what was logged.
             for (index, leaf) in (start..).zip(leaves) {
                 if self.store.hash(0, index).ok() != Some(leaf) {
@@ -292,17 +278,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The checkpoints that were signed over what `edges` have been, oldest first. Whether they agree; what follows
-    /// the first that does not is not compared any more.
-    fn compare_checkpoints(&mut self, edges: &[Edge], review: &mut Review) -> Result<bool, StoreError> {
-        let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Ok(true) };
+    /// Whether the checkpoint agrees that was signed over what is there by now, if one was. What follows the first that
+    /// does not is not compared any more.
+    fn compare_checkpoint(&mut self, review: &mut Review) -> Result<bool, StoreError> {
         if self.broken {
             return Ok(true);
         }
-        while let Some(Checkpoint { size, root, .. }) = self.signed.next(last.size(), review)? {
-            let at = size.checked_sub(first.size()).and_then(|at| usize::try_from(at).ok());
-            let Some(edge) = at.and_then(|at| edges.get(at)) else { continue };
-            let found = edge.root();
+        while let Some(Checkpoint { size, root, .. }) = self.signed.next(self.edge.size(), review)? {
+            if size != self.edge.size() {
+                continue;
+            }
+            let found = self.edge.root();
             if found != root {
                 review.add(Finding::log(Wrong::Root { size, signed: root, found }));
                 self.broken = true;

@@ -36,7 +36,7 @@ pub(super) struct Order {
 /// A request, as far as it came.
 enum State {
     /// Undecided.
-    Open { challenge: Box<Challenge>, answers: Vec<Given> },
+    Open { challenge: Box<Challenge>, text: Sha256Digest, answers: Vec<Given> },
     /// Decided; with a grant only if it was approved.
     Ended {
         outcome: Outcome,
@@ -47,12 +47,27 @@ enum State {
 }
 
 /// A grant, as the log has it.
-struct Granted {
+pub(super) struct Granted {
     claims: Sha256Digest,
     expires: UnixTime,
     uses: u32,
     used: u32,
     revoked: bool,
+}
+
+impl Granted {
+    /// The grant that came of a decision, if it says one that can be read.
+    pub(super) fn of(decided: &Entry) -> Option<Self> {
+        let Entry::Decided { grant: Some(map), .. } = decided else { return None };
+        let claims = Claims::from_map(map).ok()?;
+        Some(Self {
+            claims: Sha256Digest::of(claims.to_json().as_bytes()),
+            expires: claims.exp,
+            uses: claims.step_up.uses,
+            used: 0,
+            revoked: false,
+        })
+    }
 }
 
 /// A break-glass request that is not countersigned yet.
@@ -81,16 +96,17 @@ impl Order {
     pub(super) fn follow(&mut self, index: u64, judged: Judged, tell: Tell<'_>) -> Option<Decision> {
         if let Some((_, by)) = self.settled {
             let decided = |entry: &Entry| matches!(entry, Entry::Decided { request, outcome: Outcome::Approved, .. } if *request == by);
-            if !matches!(&judged.what, What::Other(entry) if decided(entry)) {
+            if !matches!(&judged.what, What::Decided(entry, _) if decided(entry)) {
                 tell(order(index, format!("the decision of {by} does not follow the debt that it settles")));
                 self.settled = None;
             }
         }
         match judged.what {
             What::Bad(wrong) => tell(Finding::at(index, wrong)),
-            What::Asked(challenge, at) => self.asked(index, *challenge, at, tell),
             What::Answered(given) => self.answered(index, *given, tell),
-            What::Other(entry) => return self.other(index, entry, tell),
+            What::Asked { challenge, text, at } => self.asked(index, challenge, text, at, tell),
+            What::Decided(entry, granted) => return self.decided(index, entry, granted, tell),
+            What::Other(entry) => self.other(index, entry, tell),
         }
         None
     }
@@ -102,7 +118,14 @@ impl Order {
         }
     }
 
-    fn asked(&mut self, index: u64, challenge: Challenge, at: UnixTime, tell: Tell<'_>) {
+    fn asked(
+        &mut self,
+        index: u64,
+        challenge: Box<Challenge>,
+        text: Sha256Digest,
+        at: UnixTime,
+        tell: Tell<'_>,
+    ) {
         if challenge.issued != at {
             tell(order(index, format!("asked at {at}, issued at {}", challenge.issued)));
         }
@@ -112,13 +135,13 @@ impl Order {
             tell(order(index, format!("{id} was asked before")));
             return;
         }
-        self.requests.insert(id, State::Open { challenge: Box::new(challenge), answers: Vec::new() });
+        self.requests.insert(id, State::Open { challenge, text, answers: Vec::new() });
     }
 
     fn answered(&mut self, index: u64, given: Given, tell: Tell<'_>) {
         let answer = given.answer();
         let (id, person) = (answer.challenge().id, answer.person().to_owned());
-        let (decision, text) = (answer.decision().word(), text_of(answer.challenge()));
+        let decision = answer.decision().word();
         self.check_trust(index, &answer.challenge().trust, tell);
         if let Err(wrong) = self.counters.follow(answer, &given.came) {
             tell(Finding::at(index, wrong));
@@ -130,7 +153,7 @@ impl Order {
                 tell(order(index, format!("{id} was never asked")));
                 return;
             }
-            Some(State::Open { challenge, answers }) => {
+            Some(State::Open { challenge, answers, .. }) => {
                 as_asked = **challenge == *answer.challenge();
                 before = answers.iter().any(|other| {
                     (other.answer().person(), other.answer().decision().word()) == (&person, decision)
@@ -138,7 +161,7 @@ impl Order {
                 answers.push(given);
             }
             Some(State::Ended { outcome, text: asked, answered, .. }) => {
-                as_asked = *asked == text;
+                as_asked = *asked == text_of(answer.challenge());
                 before = answered.contains(&(person.clone(), decision));
                 if *outcome != Outcome::Approved || !matches!(given.verified, Verified::Refused(_)) {
                     tell(order(index, format!("{id} {} before this answer", outcome.words())));
@@ -157,7 +180,7 @@ impl Order {
         }
     }
 
-    fn other(&mut self, index: u64, entry: Entry, tell: Tell<'_>) -> Option<Decision> {
+    fn other(&mut self, index: u64, entry: Entry, tell: Tell<'_>) {
         match entry {
             Entry::Trust { version, .. } => self.trusted(index, version, tell),
             Entry::Rejected { request, .. } => {
@@ -178,12 +201,10 @@ impl Order {
                     tell(order(index, format!("{request} left no debt that is open")));
                 }
             }
-            decided @ Entry::Decided { .. } => return self.decided(index, decided, tell),
             // Judged alone before.
-            Entry::Answered { .. } | Entry::Asked { .. } => {}
+            Entry::Answered { .. } | Entry::Asked { .. } | Entry::Decided { .. } => {}
             Entry::TokenRevoked { .. } => self.lost = true,
         }
-        None
     }
 
     fn trusted(&mut self, index: u64, version: TrustVersion, tell: Tell<'_>) {
@@ -232,11 +253,17 @@ impl Order {
         }
     }
 
-    fn decided(&mut self, index: u64, entry: Entry, tell: Tell<'_>) -> Option<Decision> {
-        let Entry::Decided { at, request, outcome, by, grant, .. } = &entry else { return None };
+    fn decided(
+        &mut self,
+        index: u64,
+        entry: Entry,
+        granted: Option<Granted>,
+        tell: Tell<'_>,
+    ) -> Option<Decision> {
+        let Entry::Decided { at, request, outcome, by, .. } = &entry else { return None };
         let (at, id, outcome) = (*at, *request, *outcome);
-        let (challenge, answers) = match self.requests.remove(&id) {
-            Some(State::Open { challenge, answers }) => (challenge, answers),
+        let (challenge, text, answers) = match self.requests.remove(&id) {
+            Some(State::Open { challenge, text, answers }) => (challenge, text, answers),
             Some(ended) => {
                 tell(order(index, format!("{id} was decided before")));
                 self.requests.insert(id, ended);
@@ -247,13 +274,6 @@ impl Order {
                 return None;
             }
         };
-        let granted = grant.as_ref().and_then(|map| Claims::from_map(map).ok()).map(|claims| Granted {
-            claims: Sha256Digest::of(claims.to_json().as_bytes()),
-            expires: claims.exp,
-            uses: claims.step_up.uses,
-            used: 0,
-            revoked: false,
-        });
         if let Some(reason) = self.contradiction(&challenge, &answers, at, outcome, by, granted.is_some()) {
             tell(order(index, format!("{id} {}: {reason}", outcome.words())));
         }
@@ -261,7 +281,6 @@ impl Order {
         let answered: Vec<_> =
             answered.map(|answer| (answer.person().to_owned(), answer.decision().word())).collect();
         let people = answered.iter().map(|(person, _)| person.clone()).collect();
-        let text = text_of(&challenge);
         let grant = if outcome == Outcome::Approved { granted } else { None };
         self.requests.insert(id, State::Ended { outcome, text, grant, answered });
         if outcome != Outcome::Approved {
@@ -324,7 +343,7 @@ pub(super) fn compare(order: &Order, store: &dyn Store, tell: Tell<'_>) -> Resul
             continue;
         };
         let (logged, text) = match state {
-            State::Open { challenge, .. } => (None, text_of(challenge)),
+            State::Open { text, .. } => (None, *text),
             State::Ended { outcome, text, .. } => (Some(*outcome), *text),
         };
         if text_of(&record.challenge) != text {

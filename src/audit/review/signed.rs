@@ -1,9 +1,9 @@
 //! The checkpoints that a log ever signed, oldest first, their signatures checked on all cores.
 
 use std::collections::VecDeque;
-use std::thread::{self, ScopedJoinHandle};
 
 use super::finding::{Finding, Wrong};
+use super::share::share;
 use super::{Against, BATCH, Review};
 use crate::audit::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::audit::note::Note;
@@ -67,14 +67,6 @@ impl<'a> Signed<'a> {
                 .map(|signed| signed.checkpoint().clone())
                 .map_err(|error| (size(note), error.to_string()))
         };
-        thread::scope(|scope| {
-            let parts = notes.chunks(notes.len().div_ceil(self.against.threads.get()).max(1));
-            let workers: Vec<_> =
-                parts.map(|part| scope.spawn(move || part.iter().map(open).collect::<Vec<_>>())).collect();
-            let join = |worker: ScopedJoinHandle<'_, Vec<_>>| {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            workers.into_iter().flat_map(join).collect()
-        })
+        share(self.against.threads, notes, open, || ()).0
     }
 }

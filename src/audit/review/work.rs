@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::counters::{self, Authorities, Came};
 use super::finding::{Finding, Wrong};
+use super::order::Granted;
 use super::trusts::Trusts;
 use crate::audit::Entry;
 use crate::audit::tree::leaf_hash;
@@ -30,10 +31,12 @@ pub(super) struct Judged {
 pub(super) enum What {
     /// An answer whose signature verifies, and which says what was logged of it.
     Answered(Box<Given>),
-    /// A request, and what was asked.
-    Asked(Box<Challenge>, UnixTime),
+    /// A request: what was asked, and the digest of its text.
+    Asked { challenge: Box<Challenge>, text: Sha256Digest, at: UnixTime },
     /// Not what it should be.
     Bad(Wrong),
+    /// The end of a request, and the grant that it says.
+    Decided(Entry, Option<Granted>),
     /// Anything that says nothing that could be judged alone.
     Other(Entry),
 }
@@ -66,12 +69,19 @@ pub(super) fn judge(line: &str, trusts: &Trusts<'_>, authorities: &Authorities<'
     let leaf = leaf_hash(line.as_bytes());
     let what = match Entry::parse(line.as_bytes()) {
         Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
-        Ok(Entry::Asked { at, challenge }) => match Challenge::parse(challenge.as_bytes()) {
-            Ok(challenge) => What::Asked(Box::new(challenge), at),
+        Ok(Entry::Asked { at, challenge: text }) => match Challenge::parse(text.as_bytes()) {
+            // What is read is written so, byte for byte.
+            Ok(challenge) => {
+                What::Asked { challenge: Box::new(challenge), text: Sha256Digest::of(text.as_bytes()), at }
+            }
             Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
         },
         Ok(answered @ Entry::Answered { .. }) => answer(&answered, trusts, authorities)
             .map_or_else(What::Bad, |given| What::Answered(Box::new(given))),
+        Ok(decided @ Entry::Decided { .. }) => {
+            let granted = Granted::of(&decided);
+            What::Decided(decided, granted)
+        }
         Ok(revoked @ Entry::TokenRevoked { .. }) => match check_revocation(&revoked, trusts) {
             Ok(()) => What::Other(revoked),
             Err(wrong) => What::Bad(wrong),
