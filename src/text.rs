@@ -103,21 +103,23 @@ impl Text {
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut after_space = true;
-        let mut chars = self.0.chars().peekable();
-        while let Some(c) = chars.next() {
+        // What stands for itself is written in one piece: logs are full of it.
+        let mut written = 0;
+        let mut chars = self.0.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
             let plain = match c {
                 ' ' => !after_space && chars.peek().is_some(),
                 '\\' => false,
                 _ => c.is_ascii_graphic(),
             };
-            if plain {
-                write!(f, "{c}")?;
-            } else {
+            if !plain {
+                f.write_str(self.0.get(written..at).unwrap_or_default())?;
                 write!(f, "\\u{{{:x}}}", u32::from(c))?;
+                written = at + c.len_utf8();
             }
             after_space = plain && c == ' ';
         }
-        Ok(())
+        f.write_str(self.0.get(written..).unwrap_or_default())
     }
 }
 

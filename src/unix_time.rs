@@ -60,17 +60,23 @@ impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = i64::try_from(self.0).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
         let at = at.expect("seconds are at most LATEST, which is in range");
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        )
+        // In one piece: statements and entries are full of these.
+        let mut text = *b"....-..-..T..:..:..Z";
+        let (year, month) = (at.year().unsigned_abs(), u8::from(at.month()).into());
+        let (day, hour, minute, second) = (at.day(), at.hour(), at.minute(), at.second());
+        let pairs = [year / 100, year % 100, month, day.into(), hour.into(), minute.into(), second.into()];
+        for (from, pair) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(pairs) {
+            if let Some([tens, ones]) = text.get_mut(from..from + 2) {
+                (*tens, *ones) = (digit(pair / 10), digit(pair));
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
+}
+
+/// The last digit of a number.
+fn digit(number: u32) -> u8 {
+    b"0123456789".get((number % 10) as usize).copied().unwrap_or_default()
 }
 
 /// The text was not of the form `2026-11-20T04:07:00Z`.
