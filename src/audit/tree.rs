@@ -64,6 +64,7 @@ pub fn leaf_hash(entry: &[u8]) -> Sha256Digest {
 }
 
 /// The hash of two subtrees beside each other.
+#[inline]
 pub fn node_hash(left: &Sha256Digest, right: &Sha256Digest) -> Sha256Digest {
     let mut input = [1; 65];
     let (first, second) = input.split_at_mut(33);
@@ -75,6 +76,7 @@ pub fn node_hash(left: &Sha256Digest, right: &Sha256Digest) -> Sha256Digest {
 }
 
 /// In one call: half the cost of a context for what is this short.
+#[inline]
 fn hash(input: &[u8]) -> Sha256Digest {
     let hash: [u8; 32] = digest::digest(&SHA256, input).as_ref().try_into().expect("SHA-256 yields 32 bytes");
     hash.into()

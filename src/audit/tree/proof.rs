@@ -3,6 +3,8 @@
 //! # Source
 //! RFC 6962, sections 2.1.1 and 2.1.2; what a proof of which length must hold, RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 
+use std::hint::select_unpredictable;
+
 use super::{Hashes, TreeError, node_hash, range};
 use crate::digest::Sha256Digest;
 
@@ -190,7 +192,10 @@ fn split(proof: &[Sha256Digest], inner: u32) -> (&[Sha256Digest], &[Sha256Digest
 
 fn chain(start: Sha256Digest, inner: &[Sha256Digest], index: u64) -> Sha256Digest {
     inner.iter().enumerate().fold(start, |hash, (step, beside)| {
-        if index >> step & 1 == 1 { node_hash(beside, &hash) } else { node_hash(&hash, beside) }
+        // Chosen and not branched on: which side it is would be guessed wrong every other time.
+        let from_left = index >> step & 1 == 1;
+        let (left, right) = select_unpredictable(from_left, (beside, &hash), (&hash, beside));
+        node_hash(left, right)
     })
 }
 
