@@ -29,6 +29,7 @@ use crate::trust::roster::read_certificate;
 use crate::unix_time::UnixTime;
 use crate::verify::Rejection;
 use crate::verify::packet::{self, Shaped};
+use crate::verify::turns;
 
 /// One policy for all: sequoia's, as of the version that is linked.
 const POLICY: &StandardPolicy = &StandardPolicy::new();
@@ -42,7 +43,7 @@ pub struct SigningKey {
     /// of a hundred thousand people few answer.
     file: Box<[u8]>,
     opened: OnceLock<Box<Opened>>,
-    /// For which second the certificate was last found valid, and in which; see [`Self::check_valid`].
+    /// For which span of time the certificate was last found valid, and in which second; see [`Self::check_valid`].
     found_valid: AtomicU64,
 }
 
@@ -76,6 +77,8 @@ struct Opened {
     cert: Cert,
     key: Key<PublicParts, UnspecifiedRole>,
     arithmetic: Arithmetic,
+    /// Made when they are first needed.
+    turns: OnceLock<Box<[u64]>>,
 }
 
 /// Why a key cannot be enrolled.
@@ -187,14 +190,15 @@ impl SigningKey {
 
     /// Whether sequoia's standard policy would let this key sign at `time`.
     ///
-    /// The last yes is kept for the second that it was about, as long as the second lasts in which it was
-    /// given: OpenPGP counts in seconds, and the policy's own cut-off dates go by the clock.
+    /// The last yes is kept for all moments between those at which the certificate may change, as long as the second
+    /// lasts in which it was given: the policy's own cut-off dates go by the clock.
     ///
     /// # Errors
     /// The rejection that says why not.
     pub fn check_valid(&self, time: UnixTime) -> Result<(), Rejection> {
-        let seconds = |time: UnixTime| u32::try_from(time.seconds()).ok().map(u64::from);
-        let question = seconds(time).zip(seconds(UnixTime::now())).map(|(time, now)| time << 32 | now);
+        let span = turns::span(self.opened().turns(), time.seconds());
+        let now = u32::try_from(UnixTime::now().seconds()).ok();
+        let question = span.zip(now).map(|(span, now)| span << 32 | u64::from(now));
         if question.is_some_and(|question| question == self.found_valid.load(Ordering::Relaxed)) {
             return Ok(());
         }
@@ -338,7 +342,11 @@ impl Opened {
         let key =
             found.ok_or_else(|| KeyError::Absent(fingerprint.clone()))?.key().clone().role_into_unspecified();
         let arithmetic = Arithmetic::new(&key).ok_or_else(|| KeyError::Unsupported(fingerprint.clone()))?;
-        Ok(Self { cert, key, arithmetic })
+        Ok(Self { cert, key, arithmetic, turns: OnceLock::new() })
+    }
+
+    fn turns(&self) -> &[u64] {
+        self.turns.get_or_init(|| turns::turns(&self.cert, self.key.creation_time()))
     }
 }
 
