@@ -330,6 +330,22 @@ fn a_new_version_of_trust_ends_what_it_would_not_give() {
     assert_eq!(home.check(&["deploy", "payroll"], &file).0, 1);
 }
 
+/// Not as often, not as long, not in parts.
+#[test]
+fn a_new_version_of_trust_ends_what_it_would_give_less_of() {
+    for (from, to, expected) in [
+        ("uses = 3", "uses = 4", says(0, "2 left")),
+        ("uses = 3", "uses = 2", says(3, "grant-revoked")),
+        ("lasts = \"10m\"", "lasts = \"9m\"", says(3, "grant-revoked")),
+        ("narrow = true", "narrow = false", says(3, "grant-revoked")),
+    ] {
+        let home = Home::new();
+        let file = home.file("token", home.unbound().token());
+        home.install(|policy| policy.replace(from, to));
+        assert_eq!(home.check(&["deploy", "payroll"], &file), expected, "{to}");
+    }
+}
+
 /// What a lost token signed is not given again under the next version.
 #[test]
 fn a_new_version_of_trust_ends_what_a_lost_token_gave() {

@@ -1,10 +1,10 @@
 //! Who may still help, for people to look at; and what holds under the next version of trust.
 
 use touchgate::request::Request;
-use touchgate::trust::quorum::{CannotHelp, Circumstances, MAX_NAMED, standing, still_given};
+use touchgate::trust::quorum::{CannotHelp, Circumstances, MAX_NAMED, refusal_ends, standing, still_given};
 use touchgate::verify::{Approval, Tier};
 
-use crate::scene::{Draft, NOW, approvals, issue, request, rule, time};
+use crate::scene::{Draft, NOW, approvals, issue, refused, request, rule, time};
 
 const TWO_AND_ONE: &str = "{ from = \"release\", count = 2 }, { from = \"security\" }";
 
@@ -97,5 +97,23 @@ fn a_new_version_takes_back_what_it_would_not_give() {
     policy.0.insert("policy.toml".into(), Draft::new(&stronger).0["policy.toml"].clone());
     assert!(!given(&policy));
     assert!(!given(&draft.clone().with("policy.toml", "2027-03-01", "2026-11-20")));
-    assert!(!given(&draft.with("policy.toml", "approve.example.com", "other.example.com")));
+    assert!(!given(&draft.clone().with("policy.toml", "approve.example.com", "other.example.com")));
+    // A refusal of what was asked under the old one ends nothing under the new.
+    let refusal = refused(&old, &challenge, "bob").unwrap();
+    let new = draft.with("policy.toml", "version = 1", "version = 2").trust();
+    let ends = |trust| refusal_ends(trust, &challenge, &refusal, Circumstances::default(), time(NOW));
+    assert!(ends(&old) && !ends(&new));
+}
+
+/// What their touch was worth when they approved does not count any more.
+#[test]
+fn a_new_version_takes_back_what_a_weaker_token_gave() {
+    let rules = rule("r", "{ from = \"release\" }").replace("signed", "declared");
+    let draft = Draft::new(&rules).people(&["alice", "bob"], &["release"]);
+    let old = draft.trust();
+    let challenge = issue(&old, request("r", "github:alice"), 1);
+    let found = approvals(&old, &challenge, &["bob"]);
+    let weaker = draft.clone().with("people/bob.toml", "touch  = \"declared\"", "").trust();
+    assert!(still_given(&old, &challenge, &found, time(NOW)));
+    assert!(!still_given(&weaker, &challenge, &found, time(NOW)));
 }
