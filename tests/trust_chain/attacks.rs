@@ -383,6 +383,30 @@ fn a_malformed_directory() {
     let file = Directory::new(&story.nine, &[]);
     file.write("versions", b"");
     assert_eq!(chain::Versions::read_directory(file.path()).unwrap_err().code(), "trust-stray");
+    // Nor is any other file of trust a link, whatever it leads to, or a folder.
+    let files = Directory::new(&story.nine, &[]);
+    let whole = read_directory(files.path()).unwrap();
+    let code = || read_directory(files.path()).err().map(|error| error.code());
+    for name in whole.keys() {
+        let (path, away) = (files.path().join(name), folder.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        symlink(&away, &path).unwrap();
+        assert_eq!(code(), Some("stray-file"), "{name}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(code(), Some("stray-file"), "{name}");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+    }
+    for name in ["people", "tokens"] {
+        let (path, away) = (files.path().join(name), folder.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        symlink(&away, &path).unwrap();
+        assert_eq!(code(), Some("stray-file"), "{name}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+    }
+    assert_eq!(read_directory(files.path()).unwrap(), whole);
     // A next version that is being signed is nobody's business here.
     let partial = fresh();
     partial.write("versions/10.partial.json", b"anything");
