@@ -245,6 +245,11 @@ fn requests_end_as_they_can_and_answers_count_once() {
     let case = gate.ask();
     gate.log(gate.ended(&case, Outcome::Approved, &["bob"], at(3)));
     assert!(gate.codes().contains(&"log-decision"));
+    // Whoever refuses ends it, whatever else others say.
+    let mut case = gate.ask();
+    gate.answer(&mut case, "tina", Decision::Refuse { because: None });
+    gate.log(gate.ended(&case, Outcome::Withdrawn, &["github:alice"], at(3)));
+    gate.assert_order("tina refused before");
     // What is answered must be what was asked.
     let case = gate.ask();
     let mut other = gate.challenge();
@@ -254,6 +259,24 @@ fn requests_end_as_they_can_and_answers_count_once() {
     let another = gate.challenge().to_text();
     gate.log(Entry::Asked { at: at(5), challenge: another });
     gate.assert_order("asked at 2026-11-20T04:07:05Z, issued at");
+}
+
+/// Enough approvals, decided on by the log's owner in the very claims of a verifier, and one refusal among them.
+#[test]
+fn what_somebody_refused_is_granted_by_nobody() {
+    let names = ["bob", "carol", "dave"];
+    for turn in 0..names.len() {
+        let mut gate = Gate::new();
+        let mut case = gate.ask();
+        for (place, name) in names.into_iter().enumerate() {
+            if place == turn {
+                gate.answer(&mut case, "tina", Decision::Refuse { because: None });
+            }
+            gate.answer(&mut case, name, Decision::Approve);
+        }
+        gate.decide(&case, gate.sealed(&case).entry());
+        gate.assert_order("approved: tina refused before");
+    }
 }
 
 #[test]

@@ -312,19 +312,19 @@ impl Order {
     ) -> Option<String> {
         let refused = |given: &&Given| matches!(given.verified, Verified::Refused(_));
         let refusal = answers.iter().find(refused).map(|given| given.answer().person());
-        match outcome {
-            Outcome::Approved if !granted => Some("it says no grant that could be read".into()),
-            Outcome::Refused => match (refusal, by) {
-                (Some(person), [name]) if person == name => None,
-                _ => Some("nobody of that name refused".into()),
-            },
-            Outcome::Expired if at < challenge.expires => {
+        match (outcome, refusal) {
+            (Outcome::Refused, Some(person)) if by == [person] => None,
+            (Outcome::Refused, _) => Some("nobody of that name refused".into()),
+            // That ended it, whatever else was answered.
+            (_, Some(person)) => Some(format!("{person} refused before")),
+            (Outcome::Approved, None) if !granted => Some("it says no grant that could be read".into()),
+            (Outcome::Expired, None) if at < challenge.expires => {
                 Some(format!("it was open until {}", challenge.expires))
             }
-            Outcome::Superseded if self.trust == Some(challenge.trust) && !self.lost => {
+            (Outcome::Superseded, None) if self.trust == Some(challenge.trust) && !self.lost => {
                 Some("no other version of trust is in force, and no token was revoked".into())
             }
-            Outcome::Approved | Outcome::Expired | Outcome::Superseded | Outcome::Withdrawn => None,
+            (Outcome::Approved | Outcome::Expired | Outcome::Superseded | Outcome::Withdrawn, None) => None,
         }
     }
 }
