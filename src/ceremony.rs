@@ -133,6 +133,12 @@ pub enum BadRecord {
         /// Whose it was recorded as.
         person: String,
     },
+    /// Somebody refused, which ends a request, and it is recorded as one that has not ended.
+    #[error("{person} refused, and the request is recorded as undecided")]
+    Reopened {
+        /// Who.
+        person: String,
+    },
     /// The same answer of the same person is recorded twice.
     #[error("an answer of {person} is recorded twice")]
     Twice {
@@ -204,8 +210,13 @@ impl Ceremony {
                 if (answer.person(), answer.decision().word()) != (&kept.person, kept.decision) {
                     return Err(BadRecord::NotTheirs { person: kept.person.clone() });
                 }
-                if let Verified::Approved(approval) = verified {
-                    approvals.push(approval);
+                match verified {
+                    Verified::Approved(approval) => approvals.push(approval),
+                    // Otherwise the next approval would be granted.
+                    Verified::Refused(_) if record.outcome.is_none() => {
+                        return Err(BadRecord::Reopened { person: kept.person.clone() });
+                    }
+                    Verified::Refused(_) => {}
                 }
             }
         }

@@ -458,6 +458,14 @@ fn a_record_that_was_tampered_with_decides_nothing() {
     let mut twice = record.clone();
     twice.answers.push(twice.answers[0].clone());
     assert!(matches!(Ceremony::resume(&twice, team()), Err(BadRecord::Twice { .. })));
+    // Whoever refused has ended it: it is not opened again by saying that it was not decided.
+    let response = &answers.right[&("bob", true)];
+    let event = Event::Answer { response, presented: None, counter: None };
+    step(&mut model, team(), &event, at(6), |_| {});
+    let mut reopened = model.requests[&answers.challenge.id].clone();
+    assert_eq!(reopened.outcome.take(), Some(Outcome::Refused));
+    let error = Ceremony::resume(&reopened, team()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("bob refused"), "{error}");
 }
 
 /// What an enrolled key signed and does not count all the same stands in the log, once for each reason; what nobody is
