@@ -14,14 +14,16 @@ mod packets;
 mod people;
 
 use gate::{Case, ENOUGH, Gate, at};
+use packets::Recipe;
 use touchgate::audit::SignedCheckpoint;
 use touchgate::audit::entry::{Entry, Outcome};
 use touchgate::audit::review::{Finding, Wrong, check_beginning};
 use touchgate::challenge::{RequestId, TrustVersion};
 use touchgate::digest::Sha256Digest;
+use touchgate::response::armored;
 use touchgate::statement::Decision;
 use touchgate::store::{Op, Store as _};
-use touchgate::trust::{Files, Trust};
+use touchgate::trust::{Files, Trust, revocation};
 
 #[test]
 fn a_true_log_is_found_true() {
@@ -333,6 +335,59 @@ fn versions_are_those_to_which_signed_updates_lead() {
     assert_eq!(followed(&[seven]), (2, 1, vec![1]), "further than the updates");
     gate.trust_in_force(&nine, Some(version(&forged)));
     assert_eq!(followed(&[seven, eight, version(&nine)]), (3, 2, vec![1]));
+}
+
+/// The gate's trust, with a rule by which admins revoke, as this version.
+fn revocable(gate: &Gate, number: u64) -> Files {
+    let mut files = gate.files.clone();
+    let policy = String::from_utf8(files["policy.toml"].clone()).unwrap();
+    let policy = policy.replace("version     = 7", &format!("version = {number}"));
+    let rule = "[[rule]]\naction = \"touchgate.trust.revoke\"\ntier = \"declared\"\nneed = [{ from = \"admins\" }]\n";
+    files.insert("policy.toml".into(), format!("{policy}{rule}").into_bytes());
+    files
+}
+
+/// alice revokes what `whose` holds, under this trust.
+fn revoked(trust: &Trust, whose: &str) -> Entry {
+    let person = trust.roster.people().iter().find(|person| person.name == whose).unwrap();
+    let tokens: Vec<_> = person.tokens.iter().collect();
+    let asks = "github:alice".parse().unwrap();
+    let asked = revocation::challenge(trust, person, &tokens, None, &asks, at(1), [9; 42]).unwrap();
+    let statement = asked.decided(Decision::Approve).to_text().into_bytes();
+    let mut key = people::signer("alice");
+    let signature = Recipe::plain(&key, u32::try_from(at(2).seconds()).unwrap()).sign(&mut key, &statement);
+    Entry::TokenRevoked {
+        at: at(2),
+        person: whose.to_owned(),
+        keys: tokens.iter().map(|token| token.key.fingerprint().to_hex()).collect(),
+        by: "alice".into(),
+        statement: String::from_utf8(statement).unwrap(),
+        signature: armored(&signature),
+    }
+}
+
+/// In force under the rule by which admins revoke, and with other files kept as version 6, of which the log says
+/// nothing.
+fn revoking() -> (Gate, Trust) {
+    let mut gate = Gate::empty();
+    let made_up = revocable(&gate, 6);
+    gate.files = revocable(&gate, 7);
+    gate.trust = Trust::from_files(&gate.files).unwrap();
+    let six = Trust::from_files(&made_up).unwrap();
+    gate.write(&[Op::Trust { version: six.version, before: None, files: made_up }]);
+    gate.trust_in_force(&gate.files, Some(six.version));
+    (gate, six)
+}
+
+/// Whoever has the log's key archives files that let anybody revoke, and says of them in no entry that they came into
+/// force, so that no update is asked for.
+#[test]
+fn tokens_are_revoked_under_the_trust_in_force() {
+    let (gate, six) = revoking();
+    gate.log(revoked(&gate.trust, "bob"));
+    assert_eq!(gate.review().findings, []);
+    gate.log(revoked(&six, "bob"));
+    gate.assert_order("under trust 6 sha256:");
 }
 
 #[test]

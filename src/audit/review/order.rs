@@ -107,6 +107,10 @@ impl Order {
             What::Asked { challenge, text, at } => self.asked(index, challenge, text, at, tell),
             What::Decided(entry, granted) => return self.decided(index, entry, granted, tell),
             What::Other(entry) => self.other(index, entry, tell),
+            What::Revoked { under } => {
+                self.check_trust(index, &under, tell);
+                self.lost = true;
+            }
         }
         None
     }
@@ -202,8 +206,10 @@ impl Order {
                 }
             }
             // Judged alone before.
-            Entry::Answered { .. } | Entry::Asked { .. } | Entry::Decided { .. } => {}
-            Entry::TokenRevoked { .. } => self.lost = true,
+            Entry::Answered { .. }
+            | Entry::Asked { .. }
+            | Entry::Decided { .. }
+            | Entry::TokenRevoked { .. } => {}
         }
     }
 

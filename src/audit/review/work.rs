@@ -8,7 +8,7 @@ use super::order::Granted;
 use super::trusts::Trusts;
 use crate::audit::Entry;
 use crate::audit::tree::leaf_hash;
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::evidence::{self, Evidence};
 use crate::grant::SealedGrant;
@@ -39,6 +39,8 @@ pub(super) enum What {
     Decided(Entry, Option<Granted>),
     /// Anything that says nothing that could be judged alone.
     Other(Entry),
+    /// Tokens that were lost, by the word of somebody who may say so under this version of trust.
+    Revoked { under: TrustVersion },
 }
 
 /// An answer, judged as when it came.
@@ -82,10 +84,7 @@ pub(super) fn judge(line: &str, trusts: &Trusts<'_>, authorities: &Authorities<'
             let granted = Granted::of(&decided);
             What::Decided(decided, granted)
         }
-        Ok(revoked @ Entry::TokenRevoked { .. }) => match check_revocation(&revoked, trusts) {
-            Ok(()) => What::Other(revoked),
-            Err(wrong) => What::Bad(wrong),
-        },
+        Ok(revoked @ Entry::TokenRevoked { .. }) => revocation(&revoked, trusts).unwrap_or_else(What::Bad),
         Ok(other) => What::Other(other),
     };
     Judged { leaf, what }
@@ -116,7 +115,7 @@ fn answer(entry: &Entry, trusts: &Trusts<'_>, authorities: &Authorities<'_>) -> 
 }
 
 /// Verifies the revocation of a token as at the moment at which it was recorded.
-fn check_revocation(entry: &Entry, trusts: &Trusts<'_>) -> Result<(), Wrong> {
+fn revocation(entry: &Entry, trusts: &Trusts<'_>) -> Result<What, Wrong> {
     let Entry::TokenRevoked { at, person, keys, by, statement, signature } = entry else {
         return Err(Wrong::Entry { reason: "not a revocation".into() });
     };
@@ -129,7 +128,7 @@ fn check_revocation(entry: &Entry, trusts: &Trusts<'_>) -> Result<(), Wrong> {
         .map_err(|error| wrong(error.to_string()))?;
     let hex: Vec<String> = found.keys().iter().map(|key| key.to_hex()).collect();
     if (found.person(), found.by(), &hex) == (person.as_str(), Some(by.as_str()), keys) {
-        return Ok(());
+        return Ok(What::Revoked { under: parsed.challenge.trust });
     }
     Err(wrong("what was signed says otherwise than the entry".into()))
 }

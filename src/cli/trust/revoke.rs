@@ -10,7 +10,7 @@ use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, failure, local, place, revoked, verifier};
 use crate::response::{Response, armored};
 use crate::statement::Decision;
-use crate::store::{Op, Store as _};
+use crate::store::{CommitError, Op, Store as _};
 use crate::text::Text;
 use crate::trust::policy::{Approvers, REVOKE_ACTION};
 use crate::trust::revocation::{self, Revocation, RevocationError};
@@ -70,7 +70,7 @@ pub(super) fn revoke(common: &Common, arguments: &Arguments) -> Outcome {
         Revocation::judge(&response, &challenge, &chosen.trust, now).map_err(|error| failed(&error))?;
     let path = revoked::keep(&challenge.id, &response)?;
     chosen.trust.revoke(revocation.keys().iter().cloned());
-    let logged = log(&chosen.trust, &revocation, &response, now).map_err(|failure| {
+    let logged = log(&chosen, &revocation, &response, now).map_err(|failure| {
         failure
             .with("file", path.display().to_string())
             .fact("revoked", "it is kept and holds, and does not stand in the log")
@@ -101,9 +101,17 @@ fn find<'a>(trust: &'a Trust, whose: &str) -> Result<(&'a Person, Vec<&'a Token>
     .hint("`touchgate trust show` lists both; what is revoked already is not revoked again"))
 }
 
-/// Puts it into the log of the verifier on this machine, if there is one.
-fn log(trust: &Trust, revocation: &Revocation, response: &Response, at: UnixTime) -> Result<bool, Failure> {
-    let Some(store) = local::store(trust)? else { return Ok(false) };
+/// Puts it into the log of the verifier on this machine, if there is one, under trust that is in force there.
+fn log(chosen: &Chosen, revocation: &Revocation, response: &Response, at: UnixTime) -> Result<bool, Failure> {
+    let Some(store) = local::store(&chosen.trust)? else { return Ok(false) };
+    let version = chosen.trust.version;
+    if store.trust().map_err(|error| local::store_failed(&error))? != Some(version) {
+        let mut trust = Trust::from_manifest(&chosen.manifest)
+            .map_err(|error| place::bad_trust(&error, &chosen.directory))?;
+        trust.lose(&chosen.lost);
+        trust.revoke(revocation.keys().iter().cloned());
+        verifier::start(&store, trust, chosen.manifest.clone())?;
+    }
     let entry = Entry::TokenRevoked {
         at,
         person: revocation.person().to_owned(),
@@ -112,10 +120,12 @@ fn log(trust: &Trust, revocation: &Revocation, response: &Response, at: UnixTime
         statement: String::from_utf8_lossy(&response.statement).into_owned(),
         signature: armored(&response.signature),
     };
-    let committed = store.commit(&[Op::Log(entry)]);
-    committed.map(|_| true).map_err(|error| {
-        Failure::failed("store", error.to_string()).hint("see that its disk has room and is well")
-    })
+    match store.commit(&[Op::Under(version), Op::Log(entry)]) {
+        Ok(_) => Ok(true),
+        Err(CommitError::Store(error)) => Err(local::store_failed(&error)),
+        Err(_) => Err(Failure::failed("trust-rollback", format!("trust {version} was replaced meanwhile"))
+            .hint("use the newer version of trust")),
+    }
 }
 
 /// A group and who is left of it.
