@@ -391,6 +391,19 @@ fn tokens_are_revoked_under_the_trust_in_force() {
 }
 
 #[test]
+fn what_a_revoked_token_approved_after_all_is_used_by_nobody() {
+    let (mut gate, _) = revoking();
+    let before = gate.grant().challenge.id;
+    gate.log(revoked(&gate.trust, "bob"));
+    gate.use_once(before);
+    // A verifier that is answering at that moment may still write this, and revokes it.
+    let after = gate.grant().challenge.id;
+    assert_eq!(gate.review().findings, []);
+    gate.use_once(after);
+    gate.assert_order("a token that was revoked before had a say in it");
+}
+
+#[test]
 fn a_log_full_of_nonsense_is_told_of_briefly() {
     let gate = Gate::new();
     let unknown: RequestId = "01KA8Y3V0GQ4M7ZT6XWB1HJ5C9".parse().unwrap();

@@ -1,7 +1,9 @@
 //! What may follow what: asked before answered, answered before decided, decided before used, each once, and nothing
 //! under a version of trust that another has replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sequoia_openpgp::Fingerprint;
 
 use super::counters::Counters;
 use super::finding::{Finding, Wrong};
@@ -24,6 +26,8 @@ pub(super) struct Order {
     trust: Option<TrustVersion>,
     /// A token was revoked under that version.
     lost: bool,
+    /// The keys on all that were ever revoked.
+    revoked: BTreeSet<Fingerprint>,
     versions: Vec<(u64, TrustVersion)>,
     counters: Counters,
     requests: BTreeMap<RequestId, State>,
@@ -53,6 +57,9 @@ pub(super) struct Granted {
     uses: u32,
     used: u32,
     revoked: bool,
+    /// A token that was revoked before the decision had a say in it. A verifier that is deciding at that moment may log
+    /// it, looks again before it hands the grant out, and revokes it.
+    lost: bool,
 }
 
 impl Granted {
@@ -66,6 +73,7 @@ impl Granted {
             uses: claims.step_up.uses,
             used: 0,
             revoked: false,
+            lost: false,
         })
     }
 }
@@ -107,9 +115,10 @@ impl Order {
             What::Asked { challenge, text, at } => self.asked(index, challenge, text, at, tell),
             What::Decided(entry, granted) => return self.decided(index, entry, granted, tell),
             What::Other(entry) => self.other(index, entry, tell),
-            What::Revoked { under } => {
+            What::Revoked { under, keys } => {
                 self.check_trust(index, &under, tell);
                 self.lost = true;
+                self.revoked.extend(keys);
             }
         }
         None
@@ -239,6 +248,7 @@ impl Order {
         };
         let wrong = match known {
             Granted { revoked: true, .. } => Some("it was revoked before".to_owned()),
+            Granted { lost: true, .. } => Some("a token that was revoked before had a say in it".to_owned()),
             Granted { expires, .. } if at >= *expires => Some(format!("it expired at {expires}")),
             Granted { uses, .. } if count > *uses => Some(format!("it may be used {uses} times")),
             Granted { used, .. } if used.checked_add(1) != Some(count) => {
@@ -280,6 +290,10 @@ impl Order {
                 return None;
             }
         };
+        let granted = granted.map(|granted| Granted {
+            lost: answers.iter().any(|given| self.revoked.contains(given.answer().key())),
+            ..granted
+        });
         if let Some(reason) = self.contradiction(&challenge, &answers, at, outcome, by, granted.is_some()) {
             tell(order(index, format!("{id} {}: {reason}", outcome.words())));
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sequoia_openpgp::Fingerprint;
+
 use super::counters::{self, Authorities, Came};
 use super::finding::{Finding, Wrong};
 use super::order::Granted;
@@ -40,7 +42,7 @@ pub(super) enum What {
     /// Anything that says nothing that could be judged alone.
     Other(Entry),
     /// Tokens that were lost, by the word of somebody who may say so under this version of trust.
-    Revoked { under: TrustVersion },
+    Revoked { under: TrustVersion, keys: Vec<Fingerprint> },
 }
 
 /// An answer, judged as when it came.
@@ -128,7 +130,7 @@ fn revocation(entry: &Entry, trusts: &Trusts<'_>) -> Result<What, Wrong> {
         .map_err(|error| wrong(error.to_string()))?;
     let hex: Vec<String> = found.keys().iter().map(|key| key.to_hex()).collect();
     if (found.person(), found.by(), &hex) == (person.as_str(), Some(by.as_str()), keys) {
-        return Ok(What::Revoked { under: parsed.challenge.trust });
+        return Ok(What::Revoked { under: parsed.challenge.trust, keys: found.keys().to_vec() });
     }
     Err(wrong("what was signed says otherwise than the entry".into()))
 }
