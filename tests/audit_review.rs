@@ -22,7 +22,7 @@ use touchgate::challenge::{RequestId, TrustVersion};
 use touchgate::digest::Sha256Digest;
 use touchgate::response::armored;
 use touchgate::statement::Decision;
-use touchgate::store::{Op, Store as _};
+use touchgate::store::{Op, Position, Store as _};
 use touchgate::trust::{Files, Trust, revocation};
 
 #[test]
@@ -95,10 +95,15 @@ fn changed_tables_are_noticed() {
         ("UPDATE trust SET digest = zeroblob(32)", "log-store"),
         ("UPDATE content SET bytes = zeroblob(9)", "log-trust"),
     ] {
-        let gate = Gate::busy();
-        gate.tamper(&format!("{sql};"));
-        let codes = gate.codes();
-        assert!(codes.contains(&code), "{sql}: {codes:?}");
+        for long in [false, true] {
+            let gate = Gate::busy();
+            if long {
+                gate.go_on();
+            }
+            gate.tamper(&format!("{sql};"));
+            let codes = gate.codes();
+            assert!(codes.contains(&code), "{sql}, {long}: {codes:?}");
+        }
     }
 }
 
@@ -227,6 +232,48 @@ fn nothing_stands_before_what_it_follows() {
     gate.assert_order("it was revoked before");
     gate.log(Entry::Revoked { at: at(4), grant: id, by: "bob".into(), because: None });
     gate.assert_order("was revoked before");
+}
+
+/// Of what ended long before nothing is kept in memory, and yet nothing is said of it that does not follow.
+#[test]
+fn what_was_put_away_is_brought_back() {
+    let mut gate = Gate::busy();
+    let used = gate.grant();
+    gate.use_once(used.challenge.id);
+    let refused = gate.ask();
+    gate.write(&[
+        gate.close(&refused, Outcome::Withdrawn),
+        Op::Log(gate.ended(&refused, Outcome::Withdrawn, &[], at(3))),
+    ]);
+    gate.go_on();
+    let id = used.challenge.id;
+    gate.log(Entry::Rejected { at: at(4), request: id, person: "bob".into(), code: "tier".into() });
+    gate.log(gate.judged(&used.challenge, "tina", Decision::Refuse { because: None }).1);
+    assert_eq!(gate.review().findings, []);
+    gate.log(Entry::Used { at: at(4), grant: id, count: 1 });
+    gate.assert_order("it was used 1 times before");
+    gate.log(gate.judged(&used.challenge, "bob", Decision::Approve).1);
+    gate.assert_order("was approved before this answer");
+    gate.log(gate.sealed(&used).entry());
+    gate.assert_order("was decided before");
+    gate.log(Entry::Asked { at: at(1), challenge: refused.challenge.to_text() });
+    gate.assert_order("was asked before");
+    gate.log(gate.ended(&refused, Outcome::Withdrawn, &[], at(3)));
+    gate.assert_order("was decided before");
+}
+
+/// Whoever owns the store leaves out where the decision stands, so that it could be made once more.
+#[test]
+fn what_the_store_would_not_give_back_whole_is_not_put_away() {
+    let mut gate = Gate::busy();
+    let used = gate.grant();
+    gate.use_once(used.challenge.id);
+    let about = gate.store.about(&used.challenge.id).unwrap();
+    gate.go_on();
+    let Position(decided) = about[about.len() - 2];
+    gate.tamper(&format!("DELETE FROM log_about WHERE size > {decided}"));
+    gate.log(gate.sealed(&used).entry());
+    gate.assert_order("was decided before");
 }
 
 #[test]

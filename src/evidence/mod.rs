@@ -120,6 +120,20 @@ impl Answered {
         Ok(Self { key, statement, text, signature, counter, received })
     }
 
+    /// The same of an answer that was verified, which need not be read again.
+    pub(crate) fn verified(answer: &verify::Answer, counter: Option<String>, received: UnixTime) -> Self {
+        let Response { statement, signature } = answer.response();
+        Self {
+            key: answer.key().clone(),
+            statement: answer.challenge().clone().decided(answer.decision().clone()),
+            // What was read as a statement is ASCII.
+            text: String::from_utf8_lossy(statement).into_owned(),
+            signature: verify::binary(signature),
+            counter,
+            received: Some(received),
+        }
+    }
+
     /// The key that the signature names.
     pub fn key(&self) -> &Fingerprint {
         &self.key

@@ -25,8 +25,8 @@ pub(crate) use counter::BelievedCounter;
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
 pub(crate) use key::is_small_order;
 pub use key::{KeyError, Lifetime, SigningKey};
-pub(crate) use packet::issuer_and_packet;
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
+pub(crate) use packet::{binary, issuer_and_packet};
 pub use rejection::Rejection;
 pub use tier::{NotAttested, Tier, tier};
 

@@ -47,9 +47,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Shaped, Rejection> {
 /// # Errors
 /// As [`read`]; its arithmetic is not checked.
 pub(crate) fn issuer_and_packet(bytes: &[u8]) -> Result<(Fingerprint, Vec<u8>), Rejection> {
-    let issuer = read(bytes)?.issuer;
+    Ok((read(bytes)?.issuer, binary(bytes)))
+}
+
+/// The binary form of a signature that [`read`] takes.
+pub(crate) fn binary(bytes: &[u8]) -> Vec<u8> {
     // A binary packet begins with another byte than armor does, so that what was read is one or the other.
-    Ok((issuer, armor::read_exact(armor::SIGNATURE, bytes).unwrap_or_else(|| bytes.to_vec())))
+    armor::read_exact(armor::SIGNATURE, bytes).unwrap_or_else(|| bytes.to_vec())
 }
 
 fn malformed(reason: impl ToString) -> Rejection {

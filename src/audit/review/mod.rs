@@ -6,6 +6,7 @@
 
 mod counters;
 mod finding;
+mod kept;
 mod order;
 mod share;
 mod signed;
@@ -17,13 +18,13 @@ use std::num::NonZeroUsize;
 use super::checkpoint::{Checkpoint, SignedCheckpoint};
 use super::note::LogKey;
 use super::tree::{Edge, root};
-use crate::challenge::TrustVersion;
+use crate::challenge::{RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
-use crate::store::{LogHashes, Store, StoreError};
+use crate::store::{LogHashes, Position, Store, StoreError};
 
 pub use counters::Authorities;
 pub use finding::{Finding, Wrong};
-use order::Order;
+use order::{Order, Said};
 use share::share;
 use signed::Signed;
 use trusts::Trusts;
@@ -126,7 +127,7 @@ pub fn review(
     let mut lines = run.read_from(0)?;
     let mut judged = Vec::new();
     while !(lines.is_empty() && judged.is_empty() && run.decisions.is_empty()) {
-        (judged, lines) = run.step(&trusts, &lines, judged, &mut review)?;
+        (judged, lines) = run.step(&trusts, lines, judged, &mut review)?;
         progress(run.edge.size(), size);
     }
     if run.edge.size() == size {
@@ -135,7 +136,7 @@ pub fn review(
         review.add(Finding::log(Wrong::Lines { found: run.edge.size(), size }));
     }
     run.order.finish(&mut |finding| review.add(finding));
-    order::compare(&run.order, store, &mut |finding| review.add(finding))?;
+    kept::compare(&run.order, store, against.threads, &mut |finding| review.add(finding))?;
     review.entries = run.edge.size();
     review.root = Some(run.edge.root());
     review.uses = run.order.uses();
@@ -202,14 +203,17 @@ struct Run<'a> {
 }
 
 /// What can be judged alone.
-enum Job<'a> {
-    Decision(&'a Decision),
-    Line(&'a str),
+enum Job {
+    Decision(Box<Decision>),
+    Ended(RequestId, Said),
+    Line(String),
 }
 
 /// What came of it.
 enum Done {
     Decision(Result<(), Finding>),
+    /// Whether it can be put away.
+    Ended(RequestId, Said, bool),
     Line(Box<Judged>),
 }
 
@@ -224,27 +228,38 @@ impl Run<'_> {
     fn step(
         &mut self,
         trusts: &Trusts<'_>,
-        lines: &[String],
+        lines: Vec<String>,
         judged: Vec<Done>,
         review: &mut Review,
     ) -> Result<(Vec<Done>, Vec<String>), StoreError> {
-        let authorities = &self.against.authorities;
-        let decisions = std::mem::take(&mut self.decisions);
-        let jobs: Vec<Job<'_>> =
-            decisions.iter().map(Job::Decision).chain(lines.iter().map(|line| Job::Line(line))).collect();
-        let work = |job: &Job<'_>| match job {
-            Job::Decision(decision) => Done::Decision(work::decide(decision, trusts)),
-            Job::Line(line) => Done::Line(Box::new(work::judge(line, trusts, authorities))),
+        let count = lines.len() as u64;
+        let decisions = std::mem::take(&mut self.decisions).into_iter();
+        let decisions = decisions.map(|decision| Job::Decision(Box::new(decision)));
+        let ended = self.order.take_done().into_iter().map(|(id, said)| Job::Ended(id, said));
+        let jobs = decisions.chain(ended).chain(lines.into_iter().map(Job::Line));
+        let (store, authorities) = (self.store, &self.against.authorities);
+        let work = |job| match job {
+            Job::Decision(decision) => Done::Decision(work::decide(*decision, trusts)),
+            Job::Ended(id, said) => {
+                let kept = kept::is_kept(&id, &said, store);
+                Done::Ended(id, said, kept)
+            }
+            Job::Line(line) => Done::Line(Box::new(work::judge(&line, trusts, authorities))),
         };
-        let (judged, more) = share(self.against.threads, &jobs, work, || {
-            self.follow(judged, review)?;
-            self.read_from(self.edge.size() + lines.len() as u64)
+        let (judged, more) = share(self.against.threads, jobs, work, || {
+            self.follow(trusts, judged, review)?;
+            self.read_from(self.edge.size() + count)
         });
         Ok((judged, more?))
     }
 
     /// What depends on the order: the tree, the checkpoints, what may follow what.
-    fn follow(&mut self, judged: Vec<Done>, review: &mut Review) -> Result<(), StoreError> {
+    fn follow(
+        &mut self,
+        trusts: &Trusts<'_>,
+        judged: Vec<Done>,
+        review: &mut Review,
+    ) -> Result<(), StoreError> {
         let (start, mut leaves) = (self.edge.size(), Vec::new());
         let mut agree = self.compare_checkpoint(review)?;
         for done in judged {
@@ -257,11 +272,20 @@ impl Run<'_> {
                     review.add(finding);
                     continue;
                 }
+                Done::Ended(id, said, kept) => {
+                    if kept {
+                        self.order.put_away(id, &said);
+                    }
+                    continue;
+                }
                 Done::Line(entry) => *entry,
             };
             let index = self.edge.size();
             leaves.push(entry.leaf);
             self.edge.append(entry.leaf, |_| {});
+            if let Some(id) = self.order.missed(&entry) {
+                self.bring_back(index, id, trusts)?;
+            }
             review.signatures += u64::from(entry.is_signed());
             let decision = self.order.follow(index, entry, &mut |finding| review.add(finding));
             self.decisions.extend(decision);
@@ -275,6 +299,18 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Follows the entries before `index` about a request again. What is wrong with them was told.
+    fn bring_back(&mut self, index: u64, id: RequestId, trusts: &Trusts<'_>) -> Result<(), StoreError> {
+        let mut past = Order::default();
+        for Position(at) in self.store.about(&id)?.into_iter().filter(|Position(at)| *at < index) {
+            for line in self.store.lines(at, 1)? {
+                past.follow(at, work::judge(&line, trusts, &self.against.authorities), &mut |_| {});
+            }
+        }
+        self.order.bring_back(id, past);
         Ok(())
     }
 

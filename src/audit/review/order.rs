@@ -20,7 +20,8 @@ use crate::verify::Verified;
 
 type Tell<'a> = &'a mut dyn FnMut(Finding);
 
-/// What stands in the log so far.
+/// What stands in the log so far. Of requests that came to their end it keeps nothing, once the store was seen to have
+/// them alike: whoever follows the log brings back one that an entry names after all.
 #[derive(Default)]
 pub(super) struct Order {
     trust: Option<TrustVersion>,
@@ -30,7 +31,14 @@ pub(super) struct Order {
     revoked: BTreeSet<Fingerprint>,
     versions: Vec<(u64, TrustVersion)>,
     counters: Counters,
+    /// But for those that were put away.
     requests: BTreeMap<RequestId, State>,
+    /// Where the entries about each of these stand.
+    stands: BTreeMap<RequestId, Vec<u64>>,
+    /// Those with which nothing more should happen, since they were last asked for.
+    done: Vec<RequestId>,
+    /// The newest that was put away.
+    away: Option<RequestId>,
     debts: Vec<Owed>,
     /// The debt that the next entry must settle, and by which request.
     settled: Option<(RequestId, RequestId)>,
@@ -50,13 +58,26 @@ enum State {
     },
 }
 
+/// What the log says of a request that the store's tables must say, too.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Where the entries about it stand.
+    pub(super) stands: Vec<u64>,
+    /// The digest of its text.
+    pub(super) text: Sha256Digest,
+    /// None while it is open.
+    pub(super) outcome: Option<Outcome>,
+    pub(super) grant: Option<Granted>,
+}
+
 /// A grant, as the log has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Granted {
-    claims: Sha256Digest,
-    expires: UnixTime,
-    uses: u32,
-    used: u32,
-    revoked: bool,
+    pub(super) claims: Sha256Digest,
+    pub(super) expires: UnixTime,
+    pub(super) uses: u32,
+    pub(super) used: u32,
+    pub(super) revoked: bool,
     /// A token that was revoked before the decision had a say in it. A verifier that is deciding at that moment may log
     /// it, looks again before it hands the grant out, and revokes it.
     lost: bool,
@@ -100,8 +121,71 @@ impl Order {
         &self.versions
     }
 
+    /// What is said of a request that is in memory.
+    pub(super) fn said(&self, id: &RequestId) -> Option<Said> {
+        let (text, outcome, grant) = match self.requests.get(id)? {
+            State::Open { text, .. } => (*text, None, None),
+            State::Ended { text, outcome, grant, .. } => (*text, Some(*outcome), *grant),
+        };
+        Some(Said { stands: self.stands.get(id).cloned().unwrap_or_default(), text, outcome, grant })
+    }
+
+    /// What is said of all of those, oldest first.
+    pub(super) fn all_said(&self) -> impl Iterator<Item = (RequestId, Said)> {
+        self.requests.keys().filter_map(|id| Some((*id, self.said(id)?)))
+    }
+
+    /// Compares what is known of counters at the end with the store's table.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) fn compare_counters(&self, store: &dyn Store, tell: Tell<'_>) -> Result<(), StoreError> {
+        self.counters.compare(store, tell)
+    }
+
+    /// The version of trust in force at the end.
+    pub(super) fn trust(&self) -> Option<TrustVersion> {
+        self.trust
+    }
+
+    /// Requests with which nothing more should happen, each once: ended, and no use is left of what was granted.
+    pub(super) fn take_done(&mut self) -> Vec<(RequestId, Said)> {
+        let done = std::mem::take(&mut self.done);
+        done.into_iter().filter_map(|id| Some((id, self.said(&id)?))).collect()
+    }
+
+    /// Forgets a request of which the store was seen to say the same.
+    pub(super) fn put_away(&mut self, id: RequestId, said: &Said) {
+        if self.said(&id).as_ref() == Some(said) {
+            self.requests.remove(&id);
+            self.stands.remove(&id);
+            self.away = self.away.max(Some(id));
+        }
+    }
+
+    /// The request that an entry is about, if it may have been put away.
+    pub(super) fn missed(&self, judged: &Judged) -> Option<RequestId> {
+        let id = judged.request()?;
+        (Some(id) <= self.away && !self.requests.contains_key(&id)).then_some(id)
+    }
+
+    /// Takes back a request as another, which followed only the entries about it, has it.
+    pub(super) fn bring_back(&mut self, id: RequestId, mut past: Self) {
+        self.requests.extend(past.requests.remove(&id).map(|state| (id, state)));
+        self.stands.extend(past.stands.remove(&id).map(|stands| (id, stands)));
+    }
+
     /// Takes the next entry; a grant that was decided on is given back with all that it must rest on.
     pub(super) fn follow(&mut self, index: u64, judged: Judged, tell: Tell<'_>) -> Option<Decision> {
+        let about = judged.request();
+        let decision = self.take(index, judged, tell);
+        if let Some(id) = about.filter(|id| self.requests.contains_key(id)) {
+            self.stands.entry(id).or_default().push(index);
+        }
+        decision
+    }
+
+    fn take(&mut self, index: u64, judged: Judged, tell: Tell<'_>) -> Option<Decision> {
         if let Some((_, by)) = self.settled {
             let decided = |entry: &Entry| matches!(entry, Entry::Decided { request, outcome: Outcome::Approved, .. } if *request == by);
             if !matches!(&judged.what, What::Decided(entry, _) if decided(entry)) {
@@ -203,7 +287,10 @@ impl Order {
             }
             Entry::Used { at, grant, count } => self.used(index, at, grant, count, tell),
             Entry::Revoked { grant, .. } => match self.granted(&grant) {
-                Some(known) if !known.revoked => known.revoked = true,
+                Some(known) if !known.revoked => {
+                    known.revoked = true;
+                    self.done.push(grant);
+                }
                 Some(_) => tell(order(index, format!("the grant {grant} was revoked before"))),
                 None => tell(order(index, format!("nothing was granted as {grant}"))),
             },
@@ -257,8 +344,12 @@ impl Order {
             _ => None,
         };
         known.used = count;
+        let spent = count == known.uses;
         if let Some(reason) = wrong {
             tell(order(index, format!("use {count} of the grant {grant}: {reason}")));
+        }
+        if spent {
+            self.done.push(grant);
         }
     }
 
@@ -304,6 +395,7 @@ impl Order {
         let grant = if outcome == Outcome::Approved { granted } else { None };
         self.requests.insert(id, State::Ended { outcome, text, grant, answered });
         if outcome != Outcome::Approved {
+            self.done.push(id);
             return None;
         }
         self.check_trust(index, &challenge.trust, tell);
@@ -349,73 +441,10 @@ impl Order {
     }
 }
 
-/// Whether the store's own tables say what the log says: nothing granted, decided or used without its entry, and no
-/// entry without what it is about.
-///
-/// # Errors
-/// If the store fails.
-pub(super) fn compare(order: &Order, store: &dyn Store, tell: Tell<'_>) -> Result<(), StoreError> {
-    order.counters.compare(store, tell)?;
-    let mut differ = |what: String| tell(Finding::log(Wrong::Store(what)));
-    for (id, state) in &order.requests {
-        let Some(record) = store.request(id)? else {
-            differ(format!("the request {id} is not kept"));
-            continue;
-        };
-        let (logged, text) = match state {
-            State::Open { text, .. } => (None, *text),
-            State::Ended { outcome, text, .. } => (Some(*outcome), *text),
-        };
-        if text_of(&record.challenge) != text {
-            differ(format!("the request {id} is kept with another text"));
-        }
-        if record.outcome != logged {
-            let words = |outcome: Option<Outcome>| outcome.map_or("is open", Outcome::words);
-            differ(format!(
-                "the request {id} {} in the log, {} in the store",
-                words(logged),
-                words(record.outcome)
-            ));
-        }
-        let State::Ended { grant: Some(granted), .. } = state else { continue };
-        let Some(kept) = store.grant(id)? else {
-            differ(format!("the grant {id} is not kept"));
-            continue;
-        };
-        if Sha256Digest::of(kept.claims.as_bytes()) != granted.claims || kept.expires != granted.expires {
-            differ(format!("the grant {id} is kept with other claims"));
-        }
-        if (kept.used, kept.revoked.is_some(), kept.uses) != (granted.used, granted.revoked, granted.uses) {
-            let state =
-                |used, revoked| format!("{used} times used{}", if revoked { " and revoked" } else { "" });
-            let (logged, kept) =
-                (state(granted.used, granted.revoked), state(kept.used, kept.revoked.is_some()));
-            differ(format!("the grant {id} is {logged} in the log, {kept} in the store"));
-        }
-    }
-    for id in store.open_requests()? {
-        if !matches!(order.requests.get(&id), Some(State::Open { .. })) {
-            differ(format!("the request {id} is open in the store alone"));
-        }
-    }
-    // Those that were ever given and could still be used.
-    for grant in store.live_grants(UnixTime::from(std::time::UNIX_EPOCH))? {
-        if !matches!(order.requests.get(&grant.request), Some(State::Ended { grant: Some(_), .. })) {
-            differ(format!("the grant {} is in the store alone", grant.request));
-        }
-    }
-    let known = store.trust()?;
-    if known != order.trust {
-        let version = |version: Option<TrustVersion>| version.map_or("none".into(), |v| v.to_string());
-        differ(format!("trust is {} in the log, {} in the store", version(order.trust), version(known)));
-    }
-    Ok(())
-}
-
 fn order(index: u64, what: String) -> Finding {
     Finding::at(index, Wrong::Order(what))
 }
 
-fn text_of(challenge: &Challenge) -> Sha256Digest {
+pub(super) fn text_of(challenge: &Challenge) -> Sha256Digest {
     Sha256Digest::of(challenge.to_text().as_bytes())
 }

@@ -10,7 +10,7 @@ use super::order::Granted;
 use super::trusts::Trusts;
 use crate::audit::Entry;
 use crate::audit::tree::leaf_hash;
-use crate::challenge::{Challenge, TrustVersion};
+use crate::challenge::{Challenge, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::evidence::{self, Evidence};
 use crate::grant::SealedGrant;
@@ -65,6 +65,16 @@ impl Given {
 impl Judged {
     pub(super) fn is_signed(&self) -> bool {
         matches!(self.what, What::Answered(_))
+    }
+
+    /// The request that it is about, if it can be believed of that.
+    pub(super) fn request(&self) -> Option<RequestId> {
+        match &self.what {
+            What::Answered(given) => Some(given.answer().challenge().id),
+            What::Asked { challenge, .. } => Some(challenge.id),
+            What::Bad(_) | What::Revoked { .. } => None,
+            What::Decided(entry, _) | What::Other(entry) => entry.request(),
+        }
     }
 }
 
@@ -161,27 +171,27 @@ pub(super) struct Decision {
 }
 
 /// Decides again: the same people, evidence and claims must come out, byte for byte.
-pub(super) fn decide(decision: &Decision, trusts: &Trusts<'_>) -> Result<(), Finding> {
-    again(decision, trusts).map_err(|wrong| Finding::at(decision.index, wrong))
+pub(super) fn decide(decision: Decision, trusts: &Trusts<'_>) -> Result<(), Finding> {
+    let index = decision.index;
+    again(decision, trusts).map_err(|wrong| Finding::at(index, wrong))
 }
 
-fn again(decision: &Decision, trusts: &Trusts<'_>) -> Result<(), Wrong> {
+fn again(decision: Decision, trusts: &Trusts<'_>) -> Result<(), Wrong> {
     let otherwise = |reason: String| Wrong::Decision { reason };
     let Decision { entry, challenge, answers, debts, .. } = decision;
     let version = trusts.get(&challenge.trust).map_err(Wrong::Trust)?;
-    let Effective { approvals, .. } = quorum::effective(answers.iter().map(|given| given.verified.clone()));
-    let circumstances = Circumstances { debts, ..Circumstances::default() };
-    let met = quorum::decide(&version.trust, challenge, approvals, circumstances, entry.at())
+    let shown = answers.iter();
+    let shown =
+        shown.map(|given| evidence::Answered::verified(given.answer(), given.counter.clone(), given.at));
+    let shown = shown.collect();
+    let Effective { approvals, .. } = quorum::effective(answers.into_iter().map(|given| given.verified));
+    let circumstances = Circumstances { debts: &debts, ..Circumstances::default() };
+    let met = quorum::decide(&version.trust, &challenge, approvals, circumstances, entry.at())
         .map_err(|error| otherwise(error.to_string()))?;
-    let shown = answers.iter().map(|given| {
-        evidence::Answered::new(given.answer().response(), given.counter.clone(), Some(given.at))
-            .map_err(|error| otherwise(error.to_string()))
-    });
-    let shown = shown.collect::<Result<_, _>>()?;
-    let evidence = Evidence::collect(challenge.clone(), shown, &version.trust, &version.manifest)
+    let evidence = Evidence::collect(challenge, shown, &version.trust, &version.manifest)
         .map_err(|error| otherwise(error.to_string()))?;
     let expected = SealedGrant::new(met, evidence.digest(), entry.at()).entry();
-    if expected == *entry { Ok(()) } else { Err(otherwise(difference(&expected, entry))) }
+    if expected == entry { Ok(()) } else { Err(otherwise(difference(&expected, &entry))) }
 }
 
 /// The members that two entries do not have alike.
