@@ -18,8 +18,8 @@ use touchgate::unix_time::UnixTime;
 use crate::Anyhow;
 use crate::keys::{Algorithm, SoftwareKey, random};
 
-/// Keys are older than what they sign.
-pub(crate) const AGE: Duration = Duration::from_secs(24 * 3600);
+/// Keys are older than what they sign, the oldest entry of a log that is made up here included.
+pub(crate) const AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longer than any bench takes, and as the rule below has it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -74,6 +74,11 @@ impl Scene {
 
     /// A challenge unlike every other.
     pub(crate) fn challenge(&self) -> Anyhow<Challenge> {
+        self.challenge_at(UnixTime::now())
+    }
+
+    /// The same, issued at another time.
+    pub(crate) fn challenge_at(&self, issued: UnixTime) -> Anyhow<Challenge> {
         let text = |text: &str| Text::new(text);
         let request = Request {
             action: "deploy".parse()?,
@@ -93,13 +98,18 @@ impl Scene {
             trust: self.trust.version,
             answer_within: ANSWER_WITHIN,
         };
-        Ok(Challenge::issue(request, terms, UnixTime::now(), random()?)?)
+        Ok(Challenge::issue(request, terms, issued, random()?)?)
     }
 
     /// A response that says yes to `challenge`, its signature in binary.
     pub(crate) fn approve(&mut self, challenge: Challenge) -> Anyhow<Response> {
+        self.approve_at(challenge, SystemTime::now())
+    }
+
+    /// The same, signed at another time.
+    pub(crate) fn approve_at(&mut self, challenge: Challenge, signed: SystemTime) -> Anyhow<Response> {
         let statement = challenge.decided(Decision::Approve).to_text().into_bytes();
-        let signature = sign::detached(&mut self.key, &statement, SystemTime::now())?;
+        let signature = sign::detached(&mut self.key, &statement, signed)?;
         Ok(Response { statement, signature })
     }
 }
