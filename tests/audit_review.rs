@@ -13,11 +13,13 @@ mod packets;
 #[allow(dead_code)]
 mod people;
 
+use std::num::NonZeroUsize;
+
 use gate::{Case, ENOUGH, Gate, at};
 use packets::Recipe;
 use touchgate::audit::SignedCheckpoint;
 use touchgate::audit::entry::{Entry, Outcome};
-use touchgate::audit::review::{Finding, Wrong, check_beginning};
+use touchgate::audit::review::{Against, Finding, Review, Wrong, check_beginning, review};
 use touchgate::challenge::{RequestId, TrustVersion};
 use touchgate::digest::Sha256Digest;
 use touchgate::response::armored;
@@ -448,6 +450,48 @@ fn what_a_revoked_token_approved_after_all_is_used_by_nobody() {
     assert_eq!(gate.review().findings, []);
     gate.use_once(after);
     gate.assert_order("a token that was revoked before had a say in it");
+}
+
+/// Reviews, and each time that all entries were followed `meanwhile` is done.
+fn beside(gate: &Gate, mut meanwhile: impl FnMut()) -> Review {
+    let against = Against::key(&gate.key, NonZeroUsize::MIN);
+    review(&gate.store, &against, |done, size| {
+        if done == size {
+            meanwhile();
+        }
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_a_verifier_writes_meanwhile_is_followed_too() {
+    for tampered in [false, true] {
+        let mut gate = Gate::busy();
+        let mut case = Some(gate.ask());
+        if tampered {
+            gate.tamper("UPDATE granted SET revoked = NULL");
+        }
+        let refused = |mut case: Case| {
+            gate.answer(&mut case, "carol", Decision::Refuse { because: None });
+            let entry = gate.ended(&case, Outcome::Refused, &["carol"], at(3));
+            gate.write(&[gate.close(&case, Outcome::Refused), Op::Log(entry)]);
+        };
+        let found = beside(&gate, || case.take().into_iter().for_each(&refused));
+        let codes: Vec<_> = found.findings.iter().map(|finding| finding.wrong.code()).collect();
+        assert_eq!(codes, if tampered { vec!["log-store"] } else { vec![] }, "{:?}", found.findings);
+        assert_eq!(found.entries, gate.store.checkpoint().unwrap().checkpoint().size);
+    }
+}
+
+/// What differs in a store that never stands still may differ by the time alone.
+#[test]
+fn a_verifier_that_is_always_ahead_is_not_called_a_liar() {
+    let mut gate = Gate::busy();
+    let open = gate.ask().challenge.id;
+    gate.tamper("UPDATE granted SET revoked = NULL");
+    let entry = Entry::Rejected { at: at(3), request: open, person: "pam".into(), code: "tier".into() };
+    let found = beside(&gate, || gate.log(entry.clone()));
+    assert_eq!(found.findings, [Finding { index: None, wrong: Wrong::Busy }]);
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub enum Wrong {
         /// What is there.
         size: u64,
     },
+    /// The store differs from its log, and never stood still long enough to tell whether it does so for good.
+    #[error("the store was written to each time that it was compared with its log")]
+    Busy,
     /// A checkpoint is not the log's.
     #[error("{reason}")]
     Checkpoint {
@@ -147,6 +150,7 @@ impl Wrong {
         match self {
             Self::Answer { .. } => "log-answer",
             Self::Behind { .. } => "log-behind",
+            Self::Busy => "log-busy",
             Self::Checkpoint { .. } => "log-checkpoint",
             Self::Counter { .. } => "log-counter",
             Self::Decision { .. } => "log-decision",
@@ -162,5 +166,9 @@ impl Wrong {
             Self::Unreadable { .. } => "log-unreadable",
             Self::Unvouched { .. } => "log-trust-chain",
         }
+    }
+    /// Whether it says no more than that something could not be told.
+    pub fn is_unclear(&self) -> bool {
+        matches!(self, Self::Busy)
     }
 }

@@ -33,6 +33,8 @@ use work::{Decision, Judged};
 /// Entries that are judged at a time: enough that starting threads costs nothing beside them. Three times as many are in
 /// memory.
 const BATCH: usize = 2048;
+/// How often store and log are compared, each time after what a verifier wrote meanwhile was followed.
+const MAX_LOOKS: usize = 8;
 /// The most findings that are kept: whoever reads more than these needs another log.
 const MAX_FINDINGS: usize = 100;
 
@@ -99,8 +101,8 @@ impl Review {
     }
 }
 
-/// Judges the log of a store, up to the checkpoint that is its newest when this begins. `progress` is told how many
-/// entries are done, and of how many.
+/// Judges the log of a store, with what a verifier writes into it meanwhile. `progress` is told how many entries are
+/// done, and of how many.
 ///
 /// # Errors
 /// If the store fails. What is wrong with the log is no error but a [`Finding`].
@@ -124,19 +126,14 @@ pub fn review(
         signed: Signed::new(store, against),
         broken: false,
     };
-    let mut lines = run.read_from(0)?;
-    let mut judged = Vec::new();
-    while !(lines.is_empty() && judged.is_empty() && run.decisions.is_empty()) {
-        (judged, lines) = run.step(&trusts, lines, judged, &mut review)?;
-        progress(run.edge.size(), size);
-    }
-    if run.edge.size() == size {
+    let differ = run.catch_up(&trusts, &mut review, &mut progress)?;
+    if run.edge.size() == run.size {
         check_tables(store, &run.edge, &mut review);
     } else {
-        review.add(Finding::log(Wrong::Lines { found: run.edge.size(), size }));
+        review.add(Finding::log(Wrong::Lines { found: run.edge.size(), size: run.size }));
     }
     run.order.finish(&mut |finding| review.add(finding));
-    kept::compare(&run.order, store, against.threads, &mut |finding| review.add(finding))?;
+    differ.into_iter().for_each(|finding| review.add(finding));
     review.entries = run.edge.size();
     review.root = Some(run.edge.root());
     review.uses = run.order.uses();
@@ -218,6 +215,47 @@ enum Done {
 }
 
 impl Run<'_> {
+    /// Follows the log to its end, and gives what the store's own tables say otherwise. A verifier that goes on meanwhile
+    /// has them ahead of what was followed: then the rest is followed, and they are compared anew.
+    fn catch_up(
+        &mut self,
+        trusts: &Trusts<'_>,
+        review: &mut Review,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Vec<Finding>, StoreError> {
+        for _ in 0..MAX_LOOKS {
+            self.follow_all(trusts, review, progress)?;
+            let mut differ = Vec::new();
+            kept::compare(&self.order, self.store, self.against.threads, &mut |finding| {
+                if differ.len() < MAX_FINDINGS {
+                    differ.push(finding);
+                }
+            })?;
+            let newest = self.store.checkpoint()?.checkpoint().size;
+            if differ.is_empty() || newest == self.size || self.edge.size() != self.size {
+                return Ok(differ);
+            }
+            self.size = newest;
+            self.signed.go_on();
+        }
+        Ok(vec![Finding::log(Wrong::Busy)])
+    }
+
+    fn follow_all(
+        &mut self,
+        trusts: &Trusts<'_>,
+        review: &mut Review,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), StoreError> {
+        let mut lines = self.read_from(self.edge.size())?;
+        let mut judged = Vec::new();
+        while !(lines.is_empty() && judged.is_empty() && self.decisions.is_empty()) {
+            (judged, lines) = self.step(trusts, lines, judged, review)?;
+            progress(self.edge.size(), self.size);
+        }
+        Ok(())
+    }
+
     fn read_from(&self, from: u64) -> Result<Vec<String>, StoreError> {
         let left = usize::try_from(self.size.saturating_sub(from)).unwrap_or(usize::MAX);
         if left == 0 { Ok(Vec::new()) } else { self.store.lines(from, left.min(BATCH)) }

@@ -15,13 +15,20 @@ pub(super) struct Signed<'a> {
     store: &'a dyn Store,
     against: &'a Against<'a>,
     read: VecDeque<Checkpoint>,
-    /// The size from which on nothing was read yet; nothing once all was.
-    from: Option<u64>,
+    /// The size from which on nothing was read yet.
+    from: u64,
+    /// There was nothing more.
+    done: bool,
 }
 
 impl<'a> Signed<'a> {
     pub(super) fn new(store: &'a dyn Store, against: &'a Against<'a>) -> Self {
-        Self { store, against, read: VecDeque::new(), from: Some(0) }
+        Self { store, against, read: VecDeque::new(), from: 0, done: false }
+    }
+
+    /// Looks for those that were signed since all were read.
+    pub(super) fn go_on(&mut self) {
+        self.done = false;
     }
 
     /// The next one, if it is over no more than `most` entries.
@@ -36,7 +43,10 @@ impl<'a> Signed<'a> {
     }
 
     fn fill(&mut self, review: &mut Review) -> Result<(), StoreError> {
-        let Some(from) = self.from else { return Ok(()) };
+        if self.done {
+            return Ok(());
+        }
+        let from = self.from;
         let notes = self.store.checkpoints(from, BATCH)?;
         let mut next = from;
         for opened in self.open(&notes) {
@@ -54,7 +64,7 @@ impl<'a> Signed<'a> {
                 }
             }
         }
-        self.from = (notes.len() == BATCH && next > from).then_some(next);
+        (self.from, self.done) = (next, notes.len() < BATCH || next == from);
         Ok(())
     }
 

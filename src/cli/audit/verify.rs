@@ -173,12 +173,14 @@ fn verify_folder(common: &Common, folder: &Path, against: &[PathBuf]) -> Outcome
         .with("unchecked", json!(["signatures"])))
 }
 
-/// What is wrong, the first of it as the code.
+/// What is wrong, the first of it as the code: of what is a clear no, if anything is.
 fn rejected(found: &Review) -> Failure {
-    let code = found.findings.first().map_or("log-order", |finding| finding.wrong.code());
-    let message = match found.found {
-        1 => "the log is not what it should be".to_owned(),
-        more => format!("the log is not what it should be, in {more} ways"),
+    let clear = found.findings.iter().find(|finding| !finding.wrong.is_unclear());
+    let code = clear.or(found.findings.first()).map_or("log-order", |finding| finding.wrong.code());
+    let message = match (clear, found.found) {
+        (None, _) => "whether the log is what it should be cannot be told".to_owned(),
+        (_, 1) => "the log is not what it should be".to_owned(),
+        (_, more) => format!("the log is not what it should be, in {more} ways"),
     };
     let mut failure = Failure::failed(code, message);
     for finding in found.findings.iter().take(SHOWN) {
@@ -186,15 +188,17 @@ fn rejected(found: &Review) -> Failure {
     }
     let objects: Vec<Value> = found.findings.iter().map(object).collect();
     let hint = match code {
+        "log-busy" => "judge it while no verifier writes into it, or a copy of it",
         "log-trust-chain" => {
             "fetch the newest trust with all of versions/; if it is that, whoever has the log's key made a version up"
         }
         _ => "keep the store as it is and compare it with an export or a checkpoint that others kept",
     };
-    Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure }
-        .with("findings", objects)
-        .with("entries", found.entries)
-        .hint(hint)
+    let failure = failure.with("findings", objects).with("entries", found.entries).hint(hint);
+    match clear {
+        None => failure,
+        Some(_) => Failure { verdict: Verdict::Rejected, exit: exit::NO, ..failure },
+    }
 }
 
 fn object(finding: &Finding) -> Value {
