@@ -90,16 +90,3 @@ fn a_version_that_nobody_signed_is_found() {
     assert_eq!(said["findings"][0]["index"], 1, "{said}");
     assert!(said["hint"].as_str().unwrap().contains("made a version up"), "{said}");
 }
-
-#[test]
-fn updates_that_do_not_hold_are_not_gone_by() {
-    let gate = Gate::new();
-    gate.trust_in_force(&next(&gate).0, Some(gate.trust.version));
-    // Bob is no admin.
-    lay(&gate, &update(&gate, "bob"));
-    let (code, said) = json(&gate, &["verify"]);
-    assert_eq!((code, &said["code"]), (1, &"not-allowed".into()), "{said}");
-    fs::remove_file(trust_of(&gate).join("versions/8.json")).unwrap();
-    let (code, said) = json(&gate, &["verify"]);
-    assert_eq!((code, &said["code"]), (1, &"trust-pin-differs".into()), "{said}");
-}
