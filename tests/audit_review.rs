@@ -369,21 +369,20 @@ fn versions_are_those_to_which_signed_updates_lead() {
     let (seven, eight, nine) = (gate.trust.version, version(&own), made_up(9, "theirs"));
     let followed = |way: &[TrustVersion]| {
         let found = gate.along(way);
-        let chain = |found: &&Finding| found.wrong.code() == "log-trust-chain";
-        let wrong: Vec<_> = found.findings.iter().filter(chain).map(|found| found.index.unwrap()).collect();
-        assert_eq!(found.found, wrong.len() as u64, "{:?}", found.findings);
-        (found.trusts, found.followed, wrong)
+        let wrong = |found: &Finding| (found.index.unwrap(), found.wrong.code());
+        (found.trusts, found.followed, found.findings.iter().map(wrong).collect::<Vec<_>>())
     };
+    let forked = |index: u64| vec![(index, "log-trust-chain")];
     assert_eq!(followed(&[seven]), (1, 1, vec![]));
     // Older than the pin, or without one: not to be told.
     assert_eq!(followed(&[eight]), (1, 0, vec![]));
     assert_eq!(followed(&[]), (1, 0, vec![]));
     gate.trust_in_force(&forged, Some(seven));
     assert_eq!(followed(&[seven, version(&forged)]), (2, 2, vec![]));
-    assert_eq!(followed(&[seven, eight]), (2, 1, vec![1]), "another of that number");
-    assert_eq!(followed(&[seven]), (2, 1, vec![1]), "further than the updates");
+    assert_eq!(followed(&[seven, eight]), (2, 1, forked(1)), "another of that number");
+    assert_eq!(followed(&[seven]), (2, 1, vec![(1, "trust-behind")]), "further than the updates");
     gate.trust_in_force(&nine, Some(version(&forged)));
-    assert_eq!(followed(&[seven, eight, version(&nine)]), (3, 2, vec![1]));
+    assert_eq!(followed(&[seven, eight, version(&nine)]), (3, 2, forked(1)));
 }
 
 /// The gate's trust, with a rule by which admins revoke, as this version.

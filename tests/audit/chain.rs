@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use touchgate::audit::entry::Outcome;
+use touchgate::audit::entry::{Entry, Outcome};
 use touchgate::challenge::TrustVersion;
 use touchgate::evidence::{Answered, Decided, Evidence};
 use touchgate::response::Response;
@@ -89,4 +89,27 @@ fn a_version_that_nobody_signed_is_found() {
     assert_eq!((code, &said["code"]), (3, &"log-trust-chain".into()), "{said}");
     assert_eq!(said["findings"][0]["index"], 1, "{said}");
     assert!(said["hint"].as_str().unwrap().contains("made a version up"), "{said}");
+}
+
+/// Whose trust is older than the log cannot tell who made the versions after it; what is wrong all the same is wrong.
+#[test]
+fn trust_that_is_older_than_the_log_cannot_tell() {
+    let gate = Gate::new();
+    let (files, new) = next(&gate);
+    gate.trust_in_force(&files, Some(gate.trust.version));
+    let (code, said) = json(&gate, &["verify"]);
+    assert_eq!(
+        (code, &said["verdict"], &said["code"]),
+        (1, &"failed".into(), &"trust-behind".into()),
+        "{said}"
+    );
+    assert!(said["hint"].as_str().unwrap().contains("versions/"), "{said}");
+    let version = TrustVersion { number: 7, digest: new.version.digest };
+    gate.log(Entry::Trust { at: at(4), version });
+    let (code, said) = json(&gate, &["verify"]);
+    assert_eq!(
+        (code, &said["verdict"], &said["code"]),
+        (3, &"rejected".into(), &"log-order".into()),
+        "{said}"
+    );
 }

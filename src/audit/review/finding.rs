@@ -128,12 +128,20 @@ pub enum Wrong {
     /// A version of trust that is not there, or not what the log says.
     #[error("trust: {0}")]
     Trust(String),
-    /// Not the version of trust to which signed updates lead, or one further than they do.
+    /// The trust that the log is judged by ends before a version that came into force.
+    #[error("trust {found} came into force; the trust here ends with {known}")]
+    TrustBehind {
+        /// In the log.
+        found: TrustVersion,
+        /// The last one here.
+        known: TrustVersion,
+    },
+    /// Not the version of trust to which signed updates lead.
     #[error("trust {found} came into force; from the pin the signed updates lead to {leads}")]
     Unvouched {
         /// In the log.
         found: TrustVersion,
-        /// The version of that number, or the last.
+        /// The version of that number.
         leads: TrustVersion,
     },
     /// The store did not give what it should have.
@@ -163,12 +171,13 @@ impl Wrong {
             Self::Store(_) => "log-store",
             Self::Tables => "log-tables",
             Self::Trust(_) => "log-trust",
+            Self::TrustBehind { .. } => "trust-behind",
             Self::Unreadable { .. } => "log-unreadable",
             Self::Unvouched { .. } => "log-trust-chain",
         }
     }
     /// Whether it says no more than that something could not be told.
     pub fn is_unclear(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::TrustBehind { .. })
     }
 }

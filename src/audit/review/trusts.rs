@@ -73,6 +73,9 @@ pub(super) fn is_followed(version: &TrustVersion, way: &[TrustVersion]) -> Resul
     if version.number < first.number {
         return Ok(false);
     }
-    let there = way.iter().find(|there| there.number == version.number).unwrap_or(last);
-    if there == version { Ok(true) } else { Err(Wrong::Unvouched { found: *version, leads: *there }) }
+    match way.iter().find(|there| there.number == version.number) {
+        Some(there) if there == version => Ok(true),
+        None if version.number > last.number => Err(Wrong::TrustBehind { found: *version, known: *last }),
+        there => Err(Wrong::Unvouched { found: *version, leads: *there.unwrap_or(last) }),
+    }
 }

@@ -190,6 +190,9 @@ fn rejected(found: &Review) -> Failure {
     let hint = match code {
         "log-busy" => "judge it while no verifier writes into it, or a copy of it",
         "log-trust-chain" => {
+            "whoever has the log's key made a version up, or the trust here is not this log's: keep the store as it is"
+        }
+        "trust-behind" => {
             "fetch the newest trust with all of versions/; if it is that, whoever has the log's key made a version up"
         }
         _ => "keep the store as it is and compare it with an export or a checkpoint that others kept",
