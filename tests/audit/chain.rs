@@ -113,3 +113,12 @@ fn trust_that_is_older_than_the_log_cannot_tell() {
         "{said}"
     );
 }
+
+#[test]
+fn without_a_pin_no_version_is_followed() {
+    let gate = Gate::new();
+    fs::remove_file(gate.directory.path().join(".config/touchgate/pin")).unwrap();
+    let (code, said) = json(&gate, &["verify", "--unpinned"]);
+    assert_eq!((code, &said["unchecked"]), (0, &serde_json::json!(["no-trust-pin"])), "{said}");
+    assert!(ok(&gate, &["verify", "--unpinned"]).contains("no pin"));
+}

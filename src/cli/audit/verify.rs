@@ -91,11 +91,12 @@ fn verify_store(common: &Common, arguments: &Arguments) -> Outcome {
         found.uses,
         found.trusts,
     );
-    if found.followed < found.trusts {
-        let older = found.trusts - found.followed;
-        text.push_str(&format!(
-            "  not checked: {older} of these versions, to which no update leads from a pin\n"
-        ));
+    let older = found.trusts.saturating_sub(found.followed);
+    if log.way.is_empty() {
+        text.push_str("  not checked: whether these versions are the right ones, for there is no pin\n");
+        unchecked.push("no-trust-pin");
+    } else if older > 0 {
+        text.push_str(&format!("  not checked: {older} of these versions, which are older than the pin\n"));
         unchecked.push("older-trust");
     }
     if found.strange > 0 {
