@@ -81,7 +81,7 @@ pub(super) struct Counters {
     keys: BTreeMap<Fingerprint, Known>,
     /// How many were compared.
     pub(super) compared: u64,
-    /// How many were not, for want of a root.
+    /// How many were not, for want of a root of theirs or of one before.
     pub(super) strange: u64,
 }
 
