@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::card::attestation::{MAX_FILE, Root, read_certificates};
+use crate::card::attestation::{MAX_FILE, Root};
 use crate::card::{Attestable, KeptPin, KeySlot, Patience, Token};
 use crate::cli::authorities::{self, Authorities};
 use crate::cli::report::{Failure, printable};
 use crate::cli::work::{self, Desk};
 use crate::cli::{place, read_input};
 use crate::unix_time::UnixTime;
-use crate::verify::{Advance, Counted, CounterError, Presented, Rejection};
+use crate::verify::{Advance, Counted, Presented, Rejection};
 
 /// The place of the counter of an answer that is named without its ending: `HJ5C9.counter.pem`.
 pub(super) fn beside(name: &Path) -> PathBuf {
@@ -86,9 +86,7 @@ pub(super) fn read(path: &Path, authorities: &Authorities) -> Result<Presented, 
 }
 
 fn present(bytes: &[u8], authorities: &Authorities) -> Result<Presented, Rejection> {
-    let mut certificates = read_certificates(bytes).map_err(CounterError::NotBelieved)?;
-    certificates.extend(authorities.intermediates.iter().cloned());
-    Ok(Presented::new(certificates, &authorities.roots))
+    Ok(Presented::read(bytes, &authorities.intermediates, &authorities.roots)?)
 }
 
 /// What it says of the signatures up to the one made at `at`, in one line.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::entry::Outcome;
 use crate::audit::{Entry, LogProof, Receipt};
-use crate::card::attestation::{Anchor, AttestationError, read_certificates};
+use crate::card::attestation::{Anchor, read_certificates};
 use crate::challenge::TrustVersion;
 use crate::digest::Sha256Digest;
 use crate::evidence::later::{self, Later};
@@ -164,7 +164,7 @@ fn judge_under(
     check_decided(evidence, decided, now)?;
     let update = Update::judge(evidence, &trust, now)?;
     let against = &update.as_ref().map_or(*against, |update| update.circumstances(against));
-    let answers = Answers::judge(evidence, &trust, decided.at)?;
+    let answers = Answers::judge(evidence, &trust, decided.at, roots)?;
     let mut checked = vec![Checked::Files, Checked::Statements, Checked::Signatures, Checked::Touch];
     checked.extend((answers.counters > 0).then_some(Checked::Counters));
     let mut unchecked = vec![Unchecked::OtherAnswers];
@@ -330,7 +330,12 @@ struct Answers {
 impl Answers {
     /// Judges each at the moment at which it was received, or else decided on. Their ledger knows this one request, so
     /// that nothing that was made for another can count, and nobody twice.
-    fn judge(evidence: &Evidence, trust: &Trust, decided_at: UnixTime) -> Result<Self, EvidenceError> {
+    fn judge(
+        evidence: &Evidence,
+        trust: &Trust,
+        decided_at: UnixTime,
+        roots: &[Anchor],
+    ) -> Result<Self, EvidenceError> {
         let mut ledger = OpenRequests::default();
         ledger.open(evidence.challenge.clone());
         let mut answers = Self::default();
@@ -341,7 +346,7 @@ impl Answers {
                 return Err(EvidenceError::AnswerTime { index, received: at, from, to });
             }
             answers
-                .add(answer, trust, &mut ledger, at)
+                .add(answer, trust, &mut ledger, at, roots)
                 .map_err(|rejection| EvidenceError::Answer { index, rejection })?;
         }
         Ok(answers)
@@ -367,6 +372,7 @@ impl Answers {
         trust: &Trust,
         ledger: &mut OpenRequests,
         at: UnixTime,
+        roots: &[Anchor],
     ) -> Result<(), Rejection> {
         let verified = verify::response(&answer.response(), trust, ledger, at)?;
         let judged = match &verified {
@@ -374,13 +380,9 @@ impl Answers {
             Verified::Refused(refusal) => refusal.answer(),
         };
         if let Some(pem) = answer.counter() {
-            match believed(judged, pem, trust, at) {
-                Ok(()) => self.counters += 1,
-                // Verifiers may know roots that no trust names.
-                Err(Rejection::Counter(CounterError::NotBelieved(AttestationError::UnknownIssuer))) => {
-                    self.strange_counters = true
-                }
-                Err(rejection) => return Err(rejection),
+            match is_believed(judged, pem, trust, at, roots)? {
+                true => self.counters += 1,
+                false => self.strange_counters = true,
             }
         }
         self.all.push(judged.clone());
@@ -392,11 +394,20 @@ impl Answers {
     }
 }
 
-/// Whether a counter is the signing key's. Whether it went forward is for the log to say.
-fn believed(answer: &Answer, pem: &str, trust: &Trust, at: UnixTime) -> Result<(), Rejection> {
-    let certificates = read_certificates(pem.as_bytes())
-        .map_err(|error| Rejection::Counter(CounterError::NotBelieved(error)))?;
-    verify::count(answer, &Presented::new(certificates, &[]), trust, None, at).map(|_| ())
+/// Whether a counter is the signing key's; not, if it is on somebody's word whom nobody here knows. Whether it went
+/// forward is for the log to say.
+fn is_believed(
+    answer: &Answer,
+    pem: &str,
+    trust: &Trust,
+    at: UnixTime,
+    roots: &[Anchor],
+) -> Result<bool, Rejection> {
+    let certificates = read_certificates(pem.as_bytes()).map_err(CounterError::NotBelieved)?;
+    let presented = Presented::under(certificates, roots.to_vec());
+    let reading = verify::believe_again(presented, verify::holder(trust, answer.key())?, at)?;
+    reading.map(|reading| reading.compare(None, answer.signed_at())).transpose()?;
+    Ok(reading.is_some())
 }
 
 // Here and not in `tests/`: only this crate can take the test authority for Yubico.

@@ -13,7 +13,9 @@
 use sequoia_openpgp::Fingerprint;
 
 use crate::card::KeySlot;
-use crate::card::attestation::{Anchor, Attestation, AttestationError, ConfiguredRoot, Root, verify_under};
+use crate::card::attestation::{
+    Anchor, Attestation, AttestationError, ConfiguredRoot, Root, read_certificates, verify_under,
+};
 use crate::trust::Trust;
 use crate::trust::roster::Token;
 use crate::unix_time::UnixTime;
@@ -53,10 +55,23 @@ impl Presented {
     /// In DER: the attestation first, what leads to a root after it, in any order. Yubico's roots always count,
     /// `configured` ones are somebody's own word, and what comes of them says so.
     pub fn new(certificates: Vec<Vec<u8>>, configured: &[ConfiguredRoot]) -> Self {
-        Self { certificates, roots: Anchor::with(configured) }
+        Self::under(certificates, Anchor::with(configured))
     }
 
-    #[cfg(all(test, feature = "virtual-card"))]
+    /// Of a file, with intermediates that may be wanting in it.
+    ///
+    /// # Errors
+    /// [`CounterError::NotBelieved`] if there are no certificates in it.
+    pub fn read(
+        bytes: &[u8],
+        intermediates: &[Vec<u8>],
+        configured: &[ConfiguredRoot],
+    ) -> Result<Self, CounterError> {
+        let mut certificates = read_certificates(bytes).map_err(CounterError::NotBelieved)?;
+        certificates.extend(intermediates.iter().cloned());
+        Ok(Self::new(certificates, configured))
+    }
+
     pub(crate) fn under(certificates: Vec<Vec<u8>>, roots: Vec<Anchor>) -> Self {
         Self { certificates, roots }
     }
@@ -76,11 +91,7 @@ pub struct Counted {
 impl Counted {
     /// How many signatures nobody here saw, where that is known.
     pub fn unseen(&self) -> Option<u64> {
-        match self.advance {
-            Advance::Gap { unseen, .. } => Some(unseen),
-            Advance::Seen => Some(0),
-            Advance::Behind { .. } | Advance::First { .. } => None,
-        }
+        self.advance.unseen()
     }
 }
 
@@ -108,6 +119,16 @@ pub enum Advance {
     },
     /// Every signature since the last counter was seen here.
     Seen,
+}
+
+impl Advance {
+    pub(crate) fn unseen(self) -> Option<u64> {
+        match self {
+            Self::Gap { unseen, .. } => Some(unseen),
+            Self::Seen => Some(0),
+            Self::Behind { .. } | Self::First { .. } => None,
+        }
+    }
 }
 
 /// Why a counter is not taken, and the answer that it came with neither.
@@ -170,19 +191,31 @@ impl CounterError {
     }
 }
 
-/// A counter that is this very key's, before it is compared with others.
-#[derive(Clone, Debug)]
-pub(crate) struct BelievedCounter {
+/// What a counter says, on whoever's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
     signatures: u32,
-    root: Root,
     /// What the attestation in trust says, if it is believed and this key's.
     enrolled: Option<u32>,
 }
 
-/// Whether what trust holds is about the key that the roster names, on the token that it names.
-fn is_of(recorded: &Attestation, token: &Token) -> bool {
+/// A counter that is this very key's, before it is compared with others.
+#[derive(Clone, Debug)]
+pub(crate) struct BelievedCounter {
+    reading: Reading,
+    root: Root,
+}
+
+/// What trust holds, if it is believed, about the key that the roster names, on the token that it names.
+fn recorded(token: &Token) -> Option<&Attestation> {
+    let recorded = token.attestation.as_ref()?.as_ref().ok()?;
     let said = recorded.statement();
-    token.key.is_attested_by(&said.key) && said.serial.to_string() == token.serial
+    (token.key.is_attested_by(&said.key) && said.serial.to_string() == token.serial).then_some(recorded)
+}
+
+/// The same if it leads to Yubico's root: then every counter of the key does.
+fn recorded_under_yubico(token: &Token) -> Option<&Attestation> {
+    recorded(token).filter(|recorded| matches!(recorded.root(), Root::Yubico(_)))
 }
 
 impl BelievedCounter {
@@ -204,15 +237,10 @@ impl BelievedCounter {
             let enrolled = token.serial.clone();
             return Err(CounterError::OtherSerial { attested: said.serial, enrolled });
         }
-        let recorded = token.attestation.as_ref().and_then(|recorded| recorded.as_ref().ok());
-        let recorded = recorded.filter(|recorded| is_of(recorded, token));
-        if let (Some(Root::Yubico(_)), Root::Configured { name }) =
-            (recorded.map(Attestation::root), attestation.root())
-        {
+        if let (Some(_), Root::Configured { name }) = (recorded_under_yubico(token), attestation.root()) {
             return Err(CounterError::WeakerRoot { name: name.clone() });
         }
-        let enrolled = recorded.and_then(|recorded| recorded.statement().signatures);
-        Ok(Self { signatures, root: attestation.root().clone(), enrolled })
+        Ok(Self { reading: Reading::new(signatures, token), root: attestation.root().clone() })
     }
 
     /// Compares it with what is known `before` this answer, which was signed at `at`; gives what is known after it.
@@ -221,6 +249,28 @@ impl BelievedCounter {
         before: Option<Counter>,
         at: UnixTime,
     ) -> Result<(Counted, Counter), CounterError> {
+        let (advance, after) = self.reading.compare(before, at)?;
+        let counted = Counted { signatures: self.reading.signatures, advance, root: self.root.clone() };
+        Ok((counted, after))
+    }
+}
+
+impl Reading {
+    /// So many, by the key on `token`.
+    pub(crate) fn new(signatures: u32, token: &Token) -> Self {
+        Self { signatures, enrolled: recorded(token).and_then(|recorded| recorded.statement().signatures) }
+    }
+
+    pub(crate) fn signatures(self) -> u32 {
+        self.signatures
+    }
+
+    /// As [`BelievedCounter::compare`].
+    pub(crate) fn compare(
+        self,
+        before: Option<Counter>,
+        at: UnixTime,
+    ) -> Result<(Advance, Counter), CounterError> {
         let found = self.signatures;
         // The statement names the trust that holds the enrolled attestation, so it was signed after that; and
         // whoever signed has made one signature at least.
@@ -243,8 +293,28 @@ impl BelievedCounter {
         // Where answers that came in late explain what was reported, the next one is news again: rather reported
         // twice than not at all.
         let reported = u64::try_from(unseen).unwrap_or(0);
-        let counted = Counted { signatures: found, advance, root: self.root.clone() };
-        Ok((counted, Counter { highest: found, unseen, reported, at }))
+        Ok((advance, Counter { highest: found, unseen, reported, at }))
+    }
+}
+
+/// Believes a counter that a verifier took with an answer of `token`. Nothing, if it leads to a root that is unknown
+/// here: that verifier may have known more. But where trust holds an attestation under Yubico's root it took none
+/// under another, and what leads there from the token is known.
+pub(crate) fn believe_again(
+    mut presented: Presented,
+    token: &Token,
+    at: UnixTime,
+) -> Result<Option<Reading>, CounterError> {
+    let enrolled = recorded_under_yubico(token);
+    for above in enrolled.into_iter().flat_map(|enrolled| enrolled.chain().iter().skip(1)) {
+        if !presented.certificates.contains(above) {
+            presented.certificates.push(above.clone());
+        }
+    }
+    match BelievedCounter::new(&presented, token, at) {
+        Ok(believed) => Ok(Some(believed.reading)),
+        Err(CounterError::NotBelieved(AttestationError::UnknownIssuer)) if enrolled.is_none() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -276,7 +346,7 @@ pub fn count(
 }
 
 /// The token that a key is on.
-pub(super) fn holder<'a>(trust: &'a Trust, key: &Fingerprint) -> Result<&'a Token, Rejection> {
+pub(crate) fn holder<'a>(trust: &'a Trust, key: &Fingerprint) -> Result<&'a Token, Rejection> {
     let (_, token) =
         trust.roster.holder(key).ok_or_else(|| Rejection::UnknownSigner { key: key.to_hex() })?;
     Ok(token)

@@ -21,8 +21,8 @@ use crate::trust::quorum::may_fill;
 use crate::trust::roster::Person;
 use crate::unix_time::UnixTime;
 
-pub(crate) use counter::BelievedCounter;
 pub use counter::{Advance, Counted, Counter, CounterError, Presented, count};
+pub(crate) use counter::{BelievedCounter, Reading, believe_again, holder};
 pub(crate) use key::is_small_order;
 pub use key::{KeyError, Lifetime, SigningKey};
 pub use packet::{NOTATION_NAME, NOTATION_VALUE};
@@ -316,7 +316,7 @@ fn settle(
     let mut answer = judge(response, trust, Some(ledger), now)?;
     let believed = match presented {
         None => None,
-        Some(presented) => Some(BelievedCounter::new(presented, counter::holder(trust, &answer.key)?, now)?),
+        Some(presented) => Some(BelievedCounter::new(presented, holder(trust, &answer.key)?, now)?),
     };
     for _ in 0..MAX_OVERTAKEN {
         let unrecorded = |reason| Rejection::Unrecorded { reason };

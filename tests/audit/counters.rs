@@ -25,6 +25,10 @@ fn root() -> ConfiguredRoot {
 
 /// What the token of `name` attests, with this serial, PEM.
 fn attested(name: &str, serial: u32, signatures: u32, flaws: &[Flaw]) -> String {
+    attested_by(SHAPE, name, serial, signatures, flaws)
+}
+
+fn attested_by(by: ChainShape, name: &str, serial: u32, signatures: u32, flaws: &[Flaw]) -> String {
     let point = match people::signer(name).public().mpis() {
         mpi::PublicKey::EdDSA { q, .. } => q.value()[1..].to_vec(),
         mpi::PublicKey::Ed25519 { a } => a.to_vec(),
@@ -32,7 +36,7 @@ fn attested(name: &str, serial: u32, signatures: u32, flaws: &[Flaw]) -> String 
     };
     let key = PublicKey::Curve { algorithm: Algorithm::Ed25519, point };
     let said = Said { serial, signature_count: Some(signatures), ..Said::about(Slot::Signature) };
-    let chain = Authority::new(SHAPE).attest_wrongly(&key, &said, flaws);
+    let chain = Authority::new(by).attest_wrongly(&key, &said, flaws);
     [&chain.leaf, &chain.device].into_iter().chain(&chain.intermediates).map(|one| one.pem()).collect()
 }
 
@@ -84,6 +88,11 @@ fn counted() -> Gate {
     gate
 }
 
+/// On the word of a root that nobody has.
+fn strange(signatures: u32) -> String {
+    attested_by(ChainShape::TwoBelowRoot, "bob", 1002, signatures, &[])
+}
+
 fn judged(gate: &Gate, roots: &[ConfiguredRoot]) -> Review {
     let authorities = Authorities { intermediates: &[], roots };
     let against = Against { authorities, ..Against::key(&gate.key, NonZeroUsize::MIN) };
@@ -130,6 +139,46 @@ fn a_counter_that_was_changed_in_the_log_is_found() {
         assert_eq!((first.index, first.wrong.code()), (Some(found.entries - 1), "log-counter"), "{number}");
         assert!(first.to_string().contains(reason), "{number}: {first}");
     }
+}
+
+/// One that leads to no known root is taken by its entry's word, and what that word says cannot be taken back.
+#[test]
+fn a_counter_under_a_made_up_root_hides_nothing() {
+    let number = |key: &'static str, number: u32| move |entry: &mut Value| entry[key] = number.into();
+    let strange_for = |gate: &mut Gate, change: &dyn Fn(&mut Value)| {
+        approve(gate, Some(&genuine(47)), &|entry| {
+            entry["counter"] = strange(9).into();
+            change(entry);
+        });
+    };
+    let mut gate = counted();
+    strange_for(&mut gate, &as_it_is);
+    approve(&mut gate, Some(&genuine(48)), &as_it_is);
+    let found = judged(&gate, &[root()]);
+    assert_eq!((told(&found), found.counters, found.strange), (vec![], 3, 1));
+    // Neither which signatures were unseen, nor that those before or after went back.
+    let changes: [(&str, &dyn Fn(&mut Value)); 4] = [
+        ("(recorded): 47, 3 of them unseen,", &number("unseen", 0)),
+        ("(recorded): 46, 2 of them unseen,", &number("signatures", 46)),
+        ("(counter-went-back)", &number("signatures", 42)),
+        ("(recorded)", &|entry| drop(entry.as_object_mut().unwrap().remove("signatures"))),
+    ];
+    for (reason, change) in changes {
+        let mut gate = counted();
+        strange_for(&mut gate, change);
+        let found = judged(&gate, &[root()]);
+        let first = found.findings.first().unwrap_or_else(|| panic!("{reason}: nothing is found"));
+        assert!(first.to_string().contains(reason), "{first}");
+    }
+    let mut gate = counted();
+    strange_for(&mut gate, &as_it_is);
+    approve(&mut gate, Some(&genuine(48)), &|entry| entry["counter"] = genuine(46).into());
+    let found = told(&judged(&gate, &[root()]));
+    assert!(found[0].contains("(counter-went-back)"), "{found:?}");
+    let mut gate = counted();
+    strange_for(&mut gate, &as_it_is);
+    gate.tamper("UPDATE counter SET unseen = 0");
+    assert_eq!(judged(&gate, &[root()]).findings[0].wrong.code(), "log-store");
 }
 
 #[test]

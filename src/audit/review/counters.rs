@@ -7,10 +7,10 @@ use sequoia_openpgp::Fingerprint;
 
 use super::finding::{Finding, Wrong};
 use crate::audit::Entry;
-use crate::card::attestation::{AttestationError, ConfiguredRoot, read_certificates};
+use crate::card::attestation::ConfiguredRoot;
 use crate::store::{Store, StoreError};
 use crate::trust::Trust;
-use crate::verify::{Answer, BelievedCounter, Counter, CounterError, Presented};
+use crate::verify::{self, Answer, Counter, CounterError, Presented, Reading};
 
 /// What may stand above an attestation, beside Yubico's roots.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,10 +23,15 @@ pub struct Authorities<'a> {
 
 /// What came with one answer.
 pub(super) enum Came {
-    /// A counter that is the signing key's, and what the entry says of it.
-    Counter { believed: BelievedCounter, signatures: Option<u32>, unseen: Option<u64> },
-    /// One on the word of a root that nobody here knows; verifiers may know more.
-    Strange,
+    /// A counter, and what the entry says of it.
+    Counter {
+        reading: Reading,
+        /// Whether it is the signing key's. Else it is on the word of a root that nobody here knows (verifiers may know
+        /// more), and counts what the entry says.
+        believed: bool,
+        signatures: Option<u32>,
+        unseen: Option<u64>,
+    },
     /// Nothing.
     Without,
 }
@@ -46,15 +51,14 @@ pub(super) fn believe(
             _ => Err(recorded("it says what a counter counted, and none came with it".into())),
         };
     };
-    let mut certificates = read_certificates(pem.as_bytes()).map_err(CounterError::NotBelieved)?;
-    certificates.extend(authorities.intermediates.iter().cloned());
-    let presented = Presented::new(certificates, authorities.roots);
+    let presented = Presented::read(pem.as_bytes(), authorities.intermediates, authorities.roots)?;
     let (_, token) = trust.roster.holder(answer.key()).ok_or(CounterError::OtherKey)?;
-    match BelievedCounter::new(&presented, token, *at) {
-        Ok(believed) => Ok(Came::Counter { believed, signatures, unseen }),
-        Err(CounterError::NotBelieved(AttestationError::UnknownIssuer)) => Ok(Came::Strange),
-        Err(error) => Err(error.into()),
-    }
+    let believed = verify::believe_again(presented, token, *at)?;
+    let reading = match believed.or(signatures.map(|signatures| Reading::new(signatures, token))) {
+        Some(reading) => reading,
+        None => return Err(recorded("a counter came with it, and it does not say what that counted".into())),
+    };
+    Ok(Came::Counter { reading, believed: believed.is_some(), signatures, unseen })
 }
 
 impl From<CounterError> for Wrong {
@@ -78,46 +82,27 @@ fn said((signatures, unseen): (Option<u32>, Option<u64>)) -> String {
 /// What is known of every key that has answered so far.
 #[derive(Default)]
 pub(super) struct Counters {
-    keys: BTreeMap<Fingerprint, Known>,
-    /// How many were compared.
-    pub(super) compared: u64,
-    /// How many were not, for want of a root of theirs or of one before.
-    pub(super) strange: u64,
-}
-
-/// What is known of one key.
-#[derive(Clone, Copy)]
-enum Known {
-    /// Nothing that could be compared: one of its counters is strange.
-    Strange,
     /// As the store should have it.
-    Told(Option<Counter>),
+    keys: BTreeMap<Fingerprint, Option<Counter>>,
+    /// How many were compared and are believed.
+    pub(super) compared: u64,
+    /// How many are not, for want of a root.
+    pub(super) strange: u64,
 }
 
 impl Counters {
     /// Takes the next answer: what its entry says of the counter must be what comes out of those before.
     pub(super) fn follow(&mut self, answer: &Answer, came: &Came) -> Result<(), Wrong> {
-        let known = self.keys.entry(answer.key().clone()).or_insert(Known::Told(None));
-        let Known::Told(before) = *known else {
-            self.strange += u64::from(!matches!(came, Came::Without));
+        let known = self.keys.entry(answer.key().clone()).or_default();
+        let Came::Counter { reading, believed, signatures, unseen } = came else {
+            *known = known.map(Counter::answered);
             return Ok(());
         };
-        let (believed, logged) = match came {
-            Came::Counter { believed, signatures, unseen } => (believed, (*signatures, *unseen)),
-            Came::Strange => {
-                *known = Known::Strange;
-                self.strange += 1;
-                return Ok(());
-            }
-            Came::Without => {
-                *known = Known::Told(before.map(Counter::answered));
-                return Ok(());
-            }
-        };
-        let (counted, after) = believed.compare(before, answer.signed_at())?;
-        *known = Known::Told(Some(after));
-        self.compared += 1;
-        let found = (Some(counted.signatures), counted.unseen());
+        self.strange += u64::from(!believed);
+        let (advance, after) = reading.compare(*known, answer.signed_at())?;
+        *known = Some(after);
+        self.compared += u64::from(*believed);
+        let (found, logged) = ((Some(reading.signatures()), advance.unseen()), (*signatures, *unseen));
         if found == logged {
             return Ok(());
         }
@@ -129,8 +114,7 @@ impl Counters {
     /// # Errors
     /// If the store fails.
     pub(super) fn compare(&self, store: &dyn Store, tell: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
-        for (key, known) in &self.keys {
-            let Known::Told(logged) = known else { continue };
+        for (key, logged) in &self.keys {
             if store.counter(key)? != *logged {
                 tell(Finding::log(Wrong::Store(format!("the counter of the key {key} is another one"))));
             }

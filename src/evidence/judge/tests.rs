@@ -48,6 +48,12 @@ fn alice(said: &Said, flaws: &[Flaw]) -> (Cert, Vec<u8>) {
         .add_signing_subkey()
         .generate()
         .unwrap();
+    let attested = attested(&cert, ChainShape::FourBelowRoot, said, flaws);
+    (cert, attested)
+}
+
+/// What the authority says of her key.
+fn attested(cert: &Cert, by: ChainShape, said: &Said, flaws: &[Flaw]) -> Vec<u8> {
     let key = cert.keys().subkeys().next().unwrap().key().clone();
     let point = match key.mpis() {
         mpi::PublicKey::EdDSA { q, .. } => q.value()[1..].to_vec(),
@@ -55,8 +61,7 @@ fn alice(said: &Said, flaws: &[Flaw]) -> (Cert, Vec<u8>) {
         other => panic!("{other:?}"),
     };
     let key = PublicKey::Curve { algorithm: Algorithm::Ed25519, point };
-    let chain = Authority::new(ChainShape::FourBelowRoot).attest_wrongly(&key, said, flaws);
-    (cert, pem(&chain))
+    pem(&Authority::new(by).attest_wrongly(&key, said, flaws))
 }
 
 /// Alice steps up by a touch that her token must attest.
@@ -133,5 +138,23 @@ fn an_attestation_that_falls_short_does_not_suffice() {
     ] {
         let (cert, attestation) = alice(&said, &flaws);
         assert_eq!(judged(&evidence(&cert, attestation), &roots()), Err("tier"), "{said:?} {flaws:?}");
+    }
+}
+
+/// Verifiers may know more roots, but none takes less than what trust holds.
+#[test]
+fn a_counter_under_a_made_up_root_is_none_of_an_attested_key() {
+    let (cert, attestation) = alice(&Said::about(Slot::Signature), &[]);
+    let evidence = evidence(&cert, attestation);
+    let counted = Said { signature_count: Some(9), ..Said::about(Slot::Signature) };
+    let cases = [
+        (ChainShape::FourBelowRoot, Ok(Tier::Attested)),
+        (ChainShape::TwoBelowRoot, Err("counter-not-believed")),
+    ];
+    for (by, found) in cases {
+        let mut with = evidence.clone();
+        let counter = String::from_utf8(attested(&cert, by, &counted, &[])).unwrap();
+        with.answers = vec![Answered::new(&with.answers[0].response(), Some(counter), None).unwrap()];
+        assert_eq!(judged(&with, &roots()), found);
     }
 }

@@ -189,8 +189,12 @@ impl World {
         }
     }
 
+    fn key(&self) -> Fingerprint {
+        look(&self.card).info().signature_key.as_ref().unwrap().fingerprint.clone()
+    }
+
     fn known(&self) -> Option<Counter> {
-        self.ledger.counter(&look(&self.card).info().signature_key.as_ref().unwrap().fingerprint).unwrap()
+        self.ledger.counter(&self.key()).unwrap()
     }
 }
 
@@ -429,6 +433,41 @@ fn a_configured_root_is_believed_where_nothing_stronger_is_enrolled() {
             let Verified::Approved(approval) = verified else { panic!("{verified:?}") };
             assert_eq!(approval.answer().counter().unwrap().advance, gap(1));
             assert_eq!(approval.answer().tier(), Tier::Declared, "a counter changes no tier");
+        }
+    }
+}
+
+/// What a verifier took may have led to what is unknown here, but not where trust holds something better.
+#[test]
+fn what_a_verifier_took_is_believed_again() {
+    fn known(world: &World) -> &Token {
+        holder(&world.trust, &world.key()).unwrap()
+    }
+    for firmware in FIRMWARES {
+        let about = Said { signature_count: Some(9), firmware, ..Said::about(Slot::Signature) };
+        let world = World::new(firmware, &Enrolled::ByTheCard, yubico());
+        let again = |presented| match believe_again(presented, known(&world), now()) {
+            Ok(reading) => Ok(reading.map(Reading::signatures)),
+            Err(error) => Err(error.code()),
+        };
+        // What stands above the token's certificate was the verifier's own, or is wanting.
+        let mut short = world.minted(&about, &[]);
+        short.certificates.truncate(2);
+        assert_eq!(again(short), Ok(Some(9)));
+        let elsewhere = match world.shape {
+            ChainShape::TwoBelowRoot => ChainShape::FourBelowRoot,
+            ChainShape::FourBelowRoot => ChainShape::TwoBelowRoot,
+        };
+        let key = world.card.public_key(Slot::Signature).unwrap();
+        let made_up = all(&Authority::new(elsewhere).attest(&key, &about));
+        assert_eq!(
+            again(Presented::under(made_up, roots(world.shape, yubico()))),
+            Err("counter-not-believed")
+        );
+        for (enrolled, root) in [(Enrolled::Not, yubico()), (Enrolled::ByTheCard, own())] {
+            let world = World::new(firmware, &enrolled, root);
+            let strange = Presented::new(world.minted(&about, &[]).certificates, &[]);
+            assert_eq!(believe_again(strange, known(&world), now()), Ok(None));
         }
     }
 }
