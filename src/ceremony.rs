@@ -488,20 +488,21 @@ impl Ceremony {
     fn retrusted(&self, new: &Trust, context: &Context<'_>) -> Step {
         match (self.outcome, context.grant.filter(|grant| is_live(grant))) {
             (None, _) => self.ended(Outcome::Superseded, Vec::new(), context),
-            (Some(_), Some(grant)) if !self.is_still_given(new, grant, context.now) => {
+            (Some(_), Some(grant)) if !self.is_still_given(new, grant, context) => {
                 self.revoked_by_trust(grant, context)
             }
             _ => nothing(Said::Nothing),
         }
     }
 
-    /// Whether the same approvals would suffice under another version of trust, and give as much.
-    fn is_still_given(&self, new: &Trust, grant: &GrantRecord, now: UnixTime) -> bool {
-        let rule = new.rule(&self.challenge.request);
-        let claims = Claims::parse(grant.claims.as_bytes());
+    /// Whether the same approvals would suffice under another version of trust, and give as much as the record says,
+    /// which is what uses are counted by. A countersignature's debt is settled and gone, so what came of it ends here.
+    fn is_still_given(&self, new: &Trust, grant: &GrantRecord, context: &Context<'_>) -> bool {
+        let Ok(claims) = Claims::parse(grant.claims.as_bytes()) else { return false };
         let answers = self.approvals.iter().map(Approval::answer);
-        rule.zip(claims.ok()).is_some_and(|(rule, claims)| claims.are_within(rule.grant))
-            && quorum::still_given(new, &self.challenge, answers, now)
+        let circumstances = Circumstances { debts: context.debts, ..Circumstances::default() };
+        (grant.uses, grant.expires) == (claims.step_up.uses, claims.exp)
+            && claims.are_still_given(new, &self.challenge, answers, circumstances, context.now)
     }
 
     fn ended(&self, outcome: Outcome, by: Vec<String>, context: &Context<'_>) -> Step {

@@ -27,7 +27,7 @@ use touchgate::challenge::{Challenge, Terms};
 use touchgate::request::{Mode, Request};
 use touchgate::response::Response;
 use touchgate::statement::Decision;
-use touchgate::store::{CommitError, Op};
+use touchgate::store::{CommitError, GrantRecord, Op};
 use touchgate::trust::manifest::Manifest;
 use touchgate::trust::{Files, Trust, read_directory};
 use touchgate::unix_time::UnixTime;
@@ -500,6 +500,28 @@ fn a_rejected_answer_is_logged_once_if_an_enrolled_key_signed_it() {
     };
     assert_eq!(rejected, [&expected]);
     assert!(model.requests[&answers.challenge.id].answers.is_empty());
+}
+
+/// Uses are counted by the record, so new trust lets stand only a record that says what was decided.
+#[test]
+fn a_grant_that_was_raised_by_hand_ends_with_the_version() {
+    type Change = fn(&mut GrantRecord);
+    let changes: [(Change, bool); 3] =
+        [(|_| {}, false), (|grant| grant.uses = 9, true), (|grant| grant.expires = at(9000), true)];
+    let answers = answers();
+    let id = answers.challenge.id;
+    for (number, (change, ends)) in changes.into_iter().enumerate() {
+        let mut model = Model::default();
+        model.apply(&ceremony::open(&answers.challenge, team(), &[]).unwrap()).unwrap();
+        for name in ["carol", "dave", "bob"] {
+            let response = &answers.right[&(name, false)];
+            let event = Event::Answer { response, presented: None, counter: None };
+            step(&mut model, team(), &event, at(5), |_| {});
+        }
+        change(model.grants.get_mut(&id).unwrap());
+        step(&mut model, team(), &Event::NewTrust(next(false)), at(6), |_| {});
+        assert_eq!(model.grants[&id].revoked, ends.then(|| at(6)), "{number}");
+    }
 }
 
 /// A token that is revoked takes everything with it that it had a say in: the open request ends, and what is left of a

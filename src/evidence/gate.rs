@@ -6,7 +6,8 @@ use crate::digest::Sha256Digest;
 use crate::evidence::{Against, Evidence, EvidenceError, Verdict, judge};
 use crate::grant::{AuthorizationDetail, Claims};
 use crate::request::{Action, Parameters, Resource};
-use crate::trust::{Trust, quorum};
+use crate::trust::Trust;
+use crate::trust::quorum::Circumstances;
 use crate::unix_time::UnixTime;
 use crate::verify::Unchecked;
 
@@ -90,7 +91,8 @@ pub fn gate(
     let grant = evidence.grant.as_ref().and_then(|grant| Claims::from_map(grant).ok());
     let (terms, claims) = verdict.grant.zip(grant).ok_or(EvidenceError::NoGrant)?;
     let newest = against.newest.filter(|_| !verdict.unchecked.contains(&Unchecked::Later));
-    check_since(evidence, &verdict, &claims, newest.ok_or(EvidenceError::LaterUnknown)?, now)?;
+    let newest = newest.ok_or(EvidenceError::LaterUnknown)?;
+    check_since(evidence, &verdict, &claims, newest, against.circumstances, now)?;
     let ends = evidence.challenge.expires.plus(terms.lasts).min(verdict.at.plus(terms.lasts));
     if now >= ends || now < verdict.at {
         return Err(EvidenceError::Ended { now, from: verdict.at, to: ends });
@@ -104,16 +106,14 @@ fn check_since(
     verdict: &Verdict,
     claims: &Claims,
     newest: &Trust,
+    circumstances: Circumstances<'_>,
     now: UnixTime,
 ) -> Result<(), EvidenceError> {
     if now >= newest.valid_until {
         return Err(EvidenceError::TrustEnded { now, valid_until: newest.valid_until });
     }
-    let challenge = &evidence.challenge;
-    let rule = newest.rule(&challenge.request);
-    if rule.is_some_and(|rule| claims.are_within(rule.grant))
-        && quorum::still_given(newest, challenge, verdict.answers.iter(), now)
-    {
+    let answers = verdict.answers.iter();
+    if claims.are_still_given(newest, &evidence.challenge, answers, circumstances, now) {
         return Ok(());
     }
     Err(EvidenceError::NoLongerGiven { newest: newest.version, later: verdict.later.clone() })

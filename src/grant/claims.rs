@@ -36,13 +36,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::challenge::{Audience, RequestId, TrustVersion};
+use crate::challenge::{Audience, Challenge, RequestId, TrustVersion};
 use crate::digest::Sha256Digest;
 use crate::request::{Action, Identity, Mode, ParameterName, Parameters, Request, Resource};
 use crate::text::Text;
+use crate::trust::Trust;
 use crate::trust::policy::GrantTerms;
+use crate::trust::quorum::{self, Circumstances};
 use crate::unix_time::UnixTime;
-use crate::verify::Tier;
+use crate::verify::{Answer, Tier};
 use crate::wire::{as_text, borrowed, present};
 
 /// What an issuer's name begins with: gates and clouds want the address of a web server there.
@@ -171,8 +173,21 @@ impl Claims {
         detail
     }
 
-    /// Whether a rule that gives this would give as much.
-    pub fn are_within(&self, terms: GrantTerms) -> bool {
+    /// Whether trust as it has become would still give this for `challenge`: its rule as much, on the answers that
+    /// sufficed then. Of a countersignature only where `circumstances` have the debt that it settles.
+    pub fn are_still_given<'b>(
+        &self,
+        new: &Trust,
+        challenge: &Challenge,
+        answers: impl Iterator<Item = &'b Answer>,
+        circumstances: Circumstances<'_>,
+        now: UnixTime,
+    ) -> bool {
+        new.rule(&challenge.request).is_some_and(|rule| self.are_within(rule.grant))
+            && quorum::still_given(new, challenge, answers, circumstances, now)
+    }
+
+    fn are_within(&self, terms: GrantTerms) -> bool {
         self.step_up.uses <= terms.uses
             && self.exp <= self.iat.plus(terms.lasts)
             && (terms.narrow || !self.step_up.narrow)

@@ -230,12 +230,13 @@ pub fn still_given<'b>(
     new: &Trust,
     challenge: &Challenge,
     answers: impl Iterator<Item = &'b Answer>,
+    circumstances: Circumstances<'_>,
     now: UnixTime,
 ) -> bool {
     if now >= new.valid_until || challenge.audience != new.audience {
         return false;
     }
-    let Ok(table) = Table::new(new, &challenge.request, Circumstances::default(), now) else { return false };
+    let Ok(table) = Table::new(new, &challenge.request, circumstances, now) else { return false };
     let counts = |answer: &Answer| *answer.decision() == Decision::Approve && answer.challenge() == challenge;
     table.seat(answers, &counts).assignment.missing() == 0
 }

@@ -3,16 +3,19 @@
 use touchgate::audit::entry::Outcome;
 use touchgate::digest::Sha256Digest;
 use touchgate::evidence::{Against, Attempt, Evidence, Passable, gate};
-use touchgate::request::Request;
+use touchgate::request::{Mode, Request};
 use touchgate::statement::Decision;
 use touchgate::text::Text;
+use touchgate::trust::debt::Debt;
+use touchgate::trust::quorum::Circumstances;
 use touchgate::trust::{Files, Trust};
 use touchgate::unix_time::UnixTime;
 
 use crate::log::Log;
 use crate::people;
 use crate::scene::{
-    Version, after, answered, approval, approved, challenge_of, decided, grant, request, team, version,
+    Version, after, answered, approval, approved, challenge_of, decided, grant, grant_amid, request, team,
+    version,
 };
 
 fn at(evidence: &Evidence, version: &Version, key: &[u8], now: UnixTime) -> Result<Passable, &'static str> {
@@ -137,6 +140,33 @@ fn what_newer_trust_would_not_give_opens_nothing() {
         let found = since(&Trust::from_files(&files).unwrap());
         assert_eq!(found.err(), Some("no-longer-given"), "{what}");
     }
+}
+
+/// What it settles is given along, and whoever owes it still does not count.
+#[test]
+fn a_countersignature_is_judged_by_its_debt_under_newer_trust_too() {
+    let glass = Request { mode: Mode::BreakGlass, reason: Some(Text::new("down").unwrap()), ..request() };
+    let broken = challenge_of(team(), glass);
+    let debts = |signer: &str| [Debt::new(broken.clone(), [signer.to_owned()]).unwrap()];
+    let own = debts("bob");
+    let asked = Request { requester_key: request().requester_key, ..own[0].countersign(request().requester) };
+    let asked = Request { requester: "github:judy".parse().unwrap(), ..asked };
+    let challenge = challenge_of(team(), asked.clone());
+    let answers = ["carol", "dave"].map(|name| approval(&challenge, name)).to_vec();
+    let mut evidence = decided(team(), &challenge, answers, Outcome::Approved);
+    let circumstances = Circumstances { debts: &own, ..Circumstances::default() };
+    let entry = grant_amid(&mut evidence, team(), circumstances);
+    let mut log = Log::new();
+    let index = log.append(&entry);
+    evidence.log = Some(log.proof(index, &[(0, after(65))]));
+    let newer = version(8, &Log::keys()).trust;
+    let against = Against { newest: Some(&newer), circumstances, ..team().against() };
+    assert_eq!(pass(&evidence, &asked, PRESENTER, &against, after(61)).err(), None);
+    let mut less = version(8, &Log::keys()).files;
+    edit(&mut less, "people/carol.toml", "release", "others");
+    let newer = Trust::from_files(&less).unwrap();
+    let against = Against { newest: Some(&newer), ..against };
+    assert_eq!(pass(&evidence, &asked, PRESENTER, &against, after(61)).err(), Some("no-longer-given"));
 }
 
 #[test]

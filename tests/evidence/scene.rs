@@ -152,6 +152,14 @@ pub(crate) fn approved() -> Evidence {
 
 /// Puts into approving evidence the grant that comes of it; gives the entry of the decision.
 pub(crate) fn grant(evidence: &mut Evidence, version: &Version) -> Entry {
+    grant_amid(evidence, version, Circumstances::default())
+}
+
+pub(crate) fn grant_amid(
+    evidence: &mut Evidence,
+    version: &Version,
+    circumstances: Circumstances<'_>,
+) -> Entry {
     let at = evidence.decision.unwrap().at;
     let mut ledger = OpenRequests::default();
     ledger.open(evidence.challenge.clone());
@@ -161,7 +169,7 @@ pub(crate) fn grant(evidence: &mut Evidence, version: &Version) -> Entry {
         other => panic!("{other:?}"),
     };
     let approvals = evidence.answers().iter().map(judge).collect();
-    let met = decide(&version.trust, &evidence.challenge, approvals, Circumstances::default(), at).unwrap();
+    let met = decide(&version.trust, &evidence.challenge, approvals, circumstances, at).unwrap();
     let sealed = SealedGrant::new(met, evidence.digest(), at);
     evidence.grant = Some(sealed.claims().to_map());
     sealed.entry()

@@ -75,7 +75,8 @@ fn a_new_version_takes_back_what_it_would_not_give() {
     let found = approvals(&old, &challenge, &["bob", "carol"]);
     let given = |draft: &Draft| {
         let new = draft.clone().with("policy.toml", "version = 1", "version = 2").trust();
-        still_given(&new, &challenge, found.iter().map(Approval::answer), time("2026-11-21T00:00:00Z"))
+        let answers = found.iter().map(Approval::answer);
+        still_given(&new, &challenge, answers, Circumstances::default(), time("2026-11-21T00:00:00Z"))
     };
     assert!(given(&draft));
     assert!(given(&draft.clone().with("policy.toml", "count = 2", "count = 1")));
