@@ -16,8 +16,9 @@ const MIGRATIONS: [&str; 1] = [VERSION_1];
 
 /// Each page that a change touches is written and flushed, so there are few: rows that change are small, those that
 /// stand beside each other in time stand beside each other in the file (ids are ULIDs, whose first bytes are the time),
-/// and what is long and never changes is appended to a table of its own, `challenge` or `response`. A row of `log` is
-/// the log as it came to have that many entries.
+/// and what is long and never changes is appended to a table of its own, `challenge` or `response`. Only the claims of a
+/// grant stand in a row that changes, and each use writes them again: mostly they are short, and pages are written whole
+/// in any case. A row of `log` is the log as it came to have that many entries.
 const VERSION_1: &str = "
 CREATE TABLE challenge (
     id INTEGER PRIMARY KEY,
