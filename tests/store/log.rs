@@ -226,7 +226,7 @@ fn a_log_goes_on_under_its_own_key_alone() {
 }
 
 #[test]
-fn who_has_only_the_public_key_looks_and_writes_nothing() {
+fn who_has_only_the_public_key_commits_nothing() {
     let home = Home::new();
     let signer = home.signer();
     assert!(Sqlite::open_to_read(&home.path(), signer.key()).is_err());

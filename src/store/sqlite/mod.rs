@@ -85,10 +85,11 @@ impl Sqlite {
     }
 
     /// Opens the store at `path` to look at it, by the public key of its log. No change is committed to it; what
-    /// witnesses signed can be kept, for nothing is signed here for that.
+    /// witnesses signed can be kept, for nothing is signed here for that. Its files must be writable all the same: the
+    /// library locks in them, and moves what others committed from one into the other.
     ///
     /// # Errors
-    /// As [`Sqlite::open`], and if nothing stands there.
+    /// As [`Sqlite::open`], and if nothing stands there, or a store of an older version.
     pub fn open_to_read(path: &Path, key: &LogKey) -> Result<Self, StoreError> {
         Self::at(path, key.clone(), None).map_err(|error| within(path, error))
     }
@@ -101,7 +102,8 @@ impl Sqlite {
             place::find(path)?;
         }
         let mut writer = connect(path, WRITER_CACHE)?;
-        schema::check(&mut writer)?;
+        let older = if signer.is_some() { schema::Older::Migrate } else { schema::Older::Refuse };
+        schema::check(&mut writer, older)?;
         let mode: String = writer.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
         if mode != "wal" {
             return Err(bad("its journal", format!("is kept as {mode}, not as wal")));

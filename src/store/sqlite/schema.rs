@@ -119,30 +119,47 @@ CREATE TABLE witnessed (
 /// # Errors
 /// Whatever the library gives.
 pub(super) fn create(db: &Connection) -> rusqlite::Result<()> {
-    db.pragma_update(None, "application_id", APPLICATION)?;
-    migrate(db, 0)
+    create_by(&MIGRATIONS, db)
 }
 
-fn migrate(db: &Connection, from: usize) -> rusqlite::Result<()> {
-    for step in MIGRATIONS.iter().skip(from) {
+fn create_by(migrations: &[&str], db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "application_id", APPLICATION)?;
+    migrate(migrations, db, 0)
+}
+
+fn migrate(migrations: &[&str], db: &Connection, from: usize) -> rusqlite::Result<()> {
+    for step in migrations.iter().skip(from) {
         db.execute_batch(step)?;
     }
-    db.pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+    db.pragma_update(None, "user_version", migrations.len() as i64)
 }
 
-/// Finds out whether a file is a store of ours, and brings an older one up to this version.
+/// What is done with a store of an older version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Older {
+    /// It is brought up to this one.
+    Migrate,
+    /// It stays as it is, and is an error: whoever only looks at it must not take it from the verifier whose it is.
+    Refuse,
+}
+
+/// Finds out whether a file is a store of ours, of this version once it was brought up to it.
 ///
 /// # Errors
 /// If it is something else, of a newer version, or has tables that it should not have: what a trigger in it would do
 /// is nothing that anybody here wrote.
-pub(super) fn check(db: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn check(db: &mut Connection, older: Older) -> Result<(), StoreError> {
+    check_by(&MIGRATIONS, db, older)
+}
+
+fn check_by(migrations: &[&str], db: &mut Connection, older: Older) -> Result<(), StoreError> {
     let number = |db: &Connection, name: &str| {
         db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(StoreError::from)
     };
     if number(db, "application_id")? != APPLICATION {
         return Err(bad("it", "is not a store of this program"));
     }
-    let latest = MIGRATIONS.len();
+    let latest = migrations.len();
     let version = |db: &Connection| {
         let found = number(db, "user_version")?;
         match usize::try_from(found) {
@@ -153,16 +170,24 @@ pub(super) fn check(db: &mut Connection) -> Result<(), StoreError> {
             }
         }
     };
-    let mut found = version(db)?;
-    if found < latest {
-        let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have been faster.
-        found = version(&transaction)?;
-        migrate(&transaction, found)?;
-        transaction.commit()?;
+    let found = version(db)?;
+    match older {
+        Older::Migrate if found < latest => {
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            // Another process may have been faster.
+            let found = version(&transaction)?;
+            migrate(migrations, &transaction, found)?;
+            transaction.commit()?;
+        }
+        Older::Refuse if found < latest => {
+            let reason =
+                format!("{found} is older than {latest}; a verifier of this version brings it up to that");
+            return Err(bad("its version", reason));
+        }
+        _ => {}
     }
     let expected = Connection::open_in_memory()?;
-    create(&expected)?;
+    create_by(migrations, &expected)?;
     if tables(db)? != tables(&expected)? {
         return Err(bad("its tables", "are not those that this program makes"));
     }
@@ -192,4 +217,27 @@ pub(super) fn check_pages(db: &Connection, whole: bool) -> Result<(), StoreError
     }
     let orphan = db.prepare("PRAGMA foreign_key_check")?.exists([])?;
     if orphan { Err(bad("its rows", "refer to others that are not there")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_older_store_is_brought_up_by_its_verifier_alone() {
+        const NEXT: [&str; 2] = [VERSION_1, "CREATE TABLE further (id INTEGER PRIMARY KEY) STRICT;"];
+        let mut db = Connection::open_in_memory().unwrap();
+        create(&db).unwrap();
+        let before = tables(&db).unwrap();
+        check(&mut db, Older::Refuse).unwrap();
+        let refused = check_by(&NEXT, &mut db, Older::Refuse).unwrap_err().to_string();
+        assert!(refused.contains("1 is older than 2"), "{refused}");
+        assert_eq!(tables(&db).unwrap(), before);
+        check_by(&NEXT, &mut db, Older::Migrate).unwrap();
+        assert_eq!(tables(&db).unwrap().len(), before.len() + 1);
+        check_by(&NEXT, &mut db, Older::Refuse).unwrap();
+        let newer = check(&mut db, Older::Migrate).unwrap_err().to_string();
+        assert!(newer.contains("2 is newer than 1"), "{newer}");
+    }
 }
