@@ -141,6 +141,23 @@ fn a_copy_is_whole_with_what_lies_beside_it_or_as_the_library_makes_it() {
     }
 }
 
+/// By .cargo/config.toml: whoever builds elsewhere has another library.
+#[test]
+fn the_library_is_compiled_as_this_tree_says() {
+    let db = Connection::open_in_memory().unwrap();
+    let mut read = db.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> =
+        read.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    for there in ["DEFAULT_MEMSTATUS=0", "OMIT_LOAD_EXTENSION"] {
+        assert!(options.iter().any(|option| option == there), "{there}: {options:?}");
+    }
+    for gone in
+        ["ENABLE_FTS3", "ENABLE_FTS5", "ENABLE_LOAD_EXTENSION", "ENABLE_MEMORY_MANAGEMENT", "ENABLE_RTREE"]
+    {
+        assert!(!options.iter().any(|option| option.starts_with(gone)), "{gone}: {options:?}");
+    }
+}
+
 #[test]
 fn two_that_make_it_at_once_have_the_same() {
     for _ in 0..20 {
