@@ -223,7 +223,12 @@ impl Run<'_> {
         review: &mut Review,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Vec<Finding>, StoreError> {
+        let mut newest = self.size;
         for _ in 0..MAX_LOOKS {
+            if newest > self.size {
+                self.size = newest;
+                self.signed.go_on();
+            }
             self.follow_all(trusts, review, progress)?;
             let mut differ = Vec::new();
             kept::compare(&self.order, self.store, self.against.threads, &mut |finding| {
@@ -231,12 +236,10 @@ impl Run<'_> {
                     differ.push(finding);
                 }
             })?;
-            let newest = self.store.checkpoint()?.checkpoint().size;
+            newest = self.store.checkpoint()?.checkpoint().size;
             if differ.is_empty() || newest == self.size || self.edge.size() != self.size {
                 return Ok(differ);
             }
-            self.size = newest;
-            self.signed.go_on();
         }
         Ok(vec![Finding::log(Wrong::Busy)])
     }
