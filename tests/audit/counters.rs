@@ -157,7 +157,8 @@ fn a_counter_under_a_made_up_root_hides_nothing() {
     let found = judged(&gate, &[root()]);
     assert_eq!((told(&found), found.counters, found.strange), (vec![], 3, 1));
     // Neither which signatures were unseen, nor that those before or after went back.
-    let changes: [(&str, &dyn Fn(&mut Value)); 4] = [
+    type Changed<'a> = (&'a str, &'a dyn Fn(&mut Value));
+    let changes: [Changed<'_>; 4] = [
         ("(recorded): 47, 3 of them unseen,", &number("unseen", 0)),
         ("(recorded): 46, 2 of them unseen,", &number("signatures", 46)),
         ("(counter-went-back)", &number("signatures", 42)),
