@@ -54,7 +54,7 @@ pub enum Wrong {
         /// What is there.
         size: u64,
     },
-    /// The store differs from its log, and never stood still long enough to tell whether it does so for good.
+    /// The store was ahead of its log in something else each time, and never stood still.
     #[error("the store was written to each time that it was compared with its log")]
     Busy,
     /// A checkpoint is not the log's.
@@ -176,6 +176,7 @@ impl Wrong {
             Self::Unvouched { .. } => "log-trust-chain",
         }
     }
+
     /// Whether it says no more than that something could not be told.
     pub fn is_unclear(&self) -> bool {
         matches!(self, Self::Busy | Self::TrustBehind { .. })

@@ -224,6 +224,7 @@ impl Run<'_> {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Vec<Finding>, StoreError> {
         let mut newest = self.size;
+        let mut each_time: Option<Vec<Finding>> = None;
         for _ in 0..MAX_LOOKS {
             if newest > self.size {
                 self.size = newest;
@@ -240,8 +241,12 @@ impl Run<'_> {
             if differ.is_empty() || newest == self.size || self.edge.size() != self.size {
                 return Ok(differ);
             }
+            differ.retain(|finding| each_time.as_ref().is_none_or(|before| before.contains(finding)));
+            each_time = Some(differ);
         }
-        Ok(vec![Finding::log(Wrong::Busy)])
+        // What a verifier is at differs for one look or two, and something else after that.
+        let each_time = each_time.unwrap_or_default();
+        Ok(if each_time.is_empty() { vec![Finding::log(Wrong::Busy)] } else { each_time })
     }
 
     fn follow_all(
