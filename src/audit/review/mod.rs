@@ -78,7 +78,7 @@ pub struct Review {
     pub decisions: u64,
     /// Counters of tokens that came with answers and hold.
     pub counters: u64,
-    /// Those that were not compared: they lead to no root that is known here, or an earlier one of their key did not.
+    /// Those that lead to no root that is known here, and count as their entries say.
     pub strange: u64,
     /// Uses of grants.
     pub uses: u64,

@@ -101,7 +101,7 @@ fn verify_store(common: &Common, arguments: &Arguments) -> Outcome {
     }
     if found.strange > 0 {
         let strange = found.strange;
-        text.push_str(&format!("  not checked: {strange} counters more, of keys one of whose counters leads to no root known here\n"));
+        text.push_str(&format!("  not checked: {strange} counters more, which lead to no root known here\n"));
         unchecked.push("counter");
     }
     Ok(Report::decided(Verdict::Approved, text)
