@@ -49,10 +49,12 @@ pub enum Event<'a> {
         /// The same as it is kept: PEM.
         counter: Option<&'a str>,
     },
-    /// Time goes by.
+    /// Time goes by for whoever waits for a decision: it may be made now.
     Clock,
     /// A new version of trust comes into force.
     NewTrust(&'a Trust),
+    /// Somebody else looks: what is over ends. Nothing is decided, since nobody who looks so would start what it permits.
+    Passing,
     /// Somebody takes it back.
     Withdraw {
         /// Under this name.
@@ -250,6 +252,7 @@ impl Ceremony {
             }
             Event::Clock => self.looked_at(context),
             Event::NewTrust(new) => self.retrusted(new, context),
+            Event::Passing => self.passed_by(context),
             Event::Withdraw { by } => self.withdrawn(by, context),
         }
     }
@@ -349,16 +352,22 @@ impl Ceremony {
 
     /// Time goes by: the request expires, or what stood in its way has gone.
     fn looked_at(&self, context: &Context<'_>) -> Step {
+        if self.outcome.is_some() || context.now >= self.challenge.expires {
+            return self.passed_by(context);
+        }
+        match self.decide(self.approvals.clone(), &self.answers, self.revision, context) {
+            Ok(Decision { ops, said }) => Step { change: ops, said },
+            Err(NotDecided::Open(_)) => nothing(Said::Nothing),
+            Err(NotDecided::Evidence(error)) => nothing(Said::NoEvidence(error)),
+        }
+    }
+
+    fn passed_by(&self, context: &Context<'_>) -> Step {
         match self.outcome {
-            Some(_) => nothing(Said::Nothing),
             None if context.now >= self.challenge.expires => {
                 self.ended(Outcome::Expired, Vec::new(), context)
             }
-            None => match self.decide(self.approvals.clone(), &self.answers, self.revision, context) {
-                Ok(Decision { ops, said }) => Step { change: ops, said },
-                Err(NotDecided::Open(_)) => nothing(Said::Nothing),
-                Err(NotDecided::Evidence(error)) => nothing(Said::NoEvidence(error)),
-            },
+            _ => nothing(Said::Nothing),
         }
     }
 

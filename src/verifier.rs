@@ -2,6 +2,7 @@
 
 use crate::audit::Receipt;
 use crate::audit::entry::{Entry, Outcome};
+use crate::audit::witness::Seen;
 use crate::ceremony::{self, BadRecord, Ceremony, Context, Event, Said, Step};
 use crate::challenge::{Challenge, Randomness, RequestId, Terms, TooLarge, TrustVersion};
 use crate::evidence::{Evidence, EvidenceError};
@@ -14,7 +15,7 @@ use crate::trust::manifest::Manifest;
 use crate::trust::quorum::NotMet;
 use crate::trust::{NotAdmitted, Trust};
 use crate::unix_time::UnixTime;
-use crate::verify::{Answer, Presented, Rejection};
+use crate::verify::{Answer, CLOCK_SKEW, Presented, Rejection};
 
 /// How often a step is made anew because somebody else was faster: each time another step on the same request was
 /// written, and a request takes few.
@@ -74,6 +75,14 @@ impl Approved {
     pub fn position(&self) -> Position {
         self.position
     }
+
+    /// From when and until before when witnesses may have seen it: a clock that is further off shows nothing, and what
+    /// is seen after the request does not show that it was decided in time.
+    pub fn seen_within(&self) -> (UnixTime, UnixTime) {
+        let before = self.at().seconds().saturating_sub(CLOCK_SKEW.as_secs());
+        let from = UnixTime::from_seconds(before).unwrap_or(self.at());
+        (from, self.evidence.challenge.expires.plus(CLOCK_SKEW))
+    }
 }
 
 /// A decision, recorded, and what it gives.
@@ -113,9 +122,29 @@ pub enum VerifierError {
     /// The grant was taken back before it was opened.
     #[error(transparent)]
     TakenBack(#[from] GrantRejection),
+    /// A witness says that it saw the decision when that shows nothing.
+    #[error("{by} says that it saw the decision at {at}; what counts is from {from} to {to}")]
+    SeenAt {
+        /// Which.
+        by: String,
+        /// By its clock.
+        at: UnixTime,
+        /// The first moment that counts.
+        from: UnixTime,
+        /// The first that does not any more.
+        to: UnixTime,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The trust in force ended before the grant was opened.
+    #[error("trust was valid until {valid_until}; it is {now}")]
+    TrustEnded {
+        /// The verifier's clock.
+        now: UnixTime,
+        /// From policy.toml.
+        valid_until: UnixTime,
+    },
     /// No such request.
     #[error("no request {0} is known here")]
     Unknown(RequestId),
@@ -151,7 +180,7 @@ impl From<StoreError> for NotIssued {
 
 impl<'a> Verifier<'a> {
     /// Puts `trust` into force, and everything that follows from it: a version that is new here ends every undecided
-    /// request and every unused grant that it would not give.
+    /// request and every unused grant that it would not give. Requests whose time is over end, too.
     ///
     /// `manifest` is what `trust` was made of.
     ///
@@ -210,8 +239,8 @@ impl<'a> Verifier<'a> {
         for request in open.into_iter().chain(granted) {
             let Some(record) = self.store.request(&request)? else { continue };
             if record.challenge.trust == current {
-                // Of this version only what a lost token had a part in.
-                self.step(self.under(), &request, &Event::Clock, now)?;
+                // Of this version what a lost token had a part in, and what nobody waits for any more.
+                self.step(self.under(), &request, &Event::Passing, now)?;
                 continue;
             }
             let Some(files) = self.store.trust_files(&record.challenge.trust)? else {
@@ -312,11 +341,11 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// If it does not stand any more, there is no receipt, or the grant does not open by it. Then it is revoked.
     pub fn open(&self, approved: Approved, now: UnixTime) -> Result<Granted, VerifierError> {
-        let Approved { grant, evidence, position } = approved;
-        let request = grant.claims().jti;
+        let request = approved.grant.claims().jti;
+        let receipt = self.check_stands(&request, now).and_then(|()| self.receipt(&approved));
+        let Approved { grant, evidence, .. } = approved;
         let opened = || -> Result<(Grant, Receipt), VerifierError> {
-            self.check_stands(&request)?;
-            let receipt = self.store.receipt(position, &self.trust.witnesses)?;
+            let receipt = receipt?;
             Ok((grant.open(&receipt, &self.signer)?, receipt))
         };
         let (grant, receipt) = opened().inspect_err(|_| {
@@ -328,12 +357,33 @@ impl<'a> Verifier<'a> {
         Ok(Granted { grant, evidence, receipt })
     }
 
+    /// The log's receipt for a decision, once as many witnesses as trust demands saw it in time.
+    ///
+    /// # Errors
+    /// If there is none yet, or too few of them saw it within [`Approved::seen_within`].
+    pub fn receipt(&self, approved: &Approved) -> Result<Receipt, VerifierError> {
+        let receipt = self.store.receipt(approved.position, &self.trust.witnesses)?;
+        let (from, to) = approved.seen_within();
+        let (counts, other): (Vec<&Seen>, Vec<&Seen>) =
+            receipt.checkpoint().seen().iter().partition(|seen| from <= seen.at && seen.at < to);
+        match other.first() {
+            Some(Seen { by, at }) if counts.len() < self.trust.witnesses.needed() => {
+                Err(VerifierError::SeenAt { by: by.clone(), at: *at, from, to })
+            }
+            _ => Ok(receipt),
+        }
+    }
+
     /// Whether a decision still stands whose grant is not open yet: much can come while witnesses are awaited.
     ///
     /// # Errors
-    /// If the grant was revoked, or trust was replaced.
-    pub fn check_stands(&self, request: &RequestId) -> Result<(), VerifierError> {
+    /// If the grant was revoked, or trust was replaced or has ended.
+    pub fn check_stands(&self, request: &RequestId, now: UnixTime) -> Result<(), VerifierError> {
         self.check_in_force()?;
+        let valid_until = self.trust.valid_until;
+        if now >= valid_until {
+            return Err(VerifierError::TrustEnded { now, valid_until });
+        }
         match self.store.grant(request)? {
             Some(grant) if grant.revoked.is_none() => Ok(()),
             Some(_) => Err(GrantRejection::Revoked.into()),

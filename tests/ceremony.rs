@@ -562,6 +562,38 @@ fn what_a_revoked_token_had_a_say_in_ends() {
     }
 }
 
+/// What could be decided is decided for whoever waits for it; what is over ends, whoever sees it.
+#[test]
+fn who_passes_by_ends_what_is_over_and_decides_nothing() {
+    let answers = answers();
+    let mut model = Model::default();
+    model.apply(&ceremony::open(&answers.challenge, team(), &[]).unwrap()).unwrap();
+    for name in ["carol", "dave", "bob"] {
+        let response = &answers.right[&(name, false)];
+        step(&mut model, team(), &Event::Answer { response, presented: None, counter: None }, at(5), |_| {});
+    }
+    let mut record = model.requests[&answers.challenge.id].clone();
+    assert_eq!(record.outcome.take(), Some(Outcome::Approved));
+    let ceremony = Ceremony::resume(&record, team()).unwrap();
+    let counters = |_: &_| Ok(None);
+    let said = |event: &Event<'_>, now| {
+        let context = Context {
+            trust: team(),
+            manifest: made_of(team()),
+            now,
+            counters: &counters,
+            grant: None,
+            debts: &[],
+        };
+        let step = ceremony.step(event, &context);
+        (step.said, step.change.len())
+    };
+    assert!(matches!(said(&Event::Clock, at(6)), (Said::Approved { .. }, 1..)));
+    assert!(matches!(said(&Event::Passing, at(6)), (Said::Nothing, 0)));
+    let over = answers.challenge.expires;
+    assert!(matches!(said(&Event::Passing, over), (Said::Ended(Outcome::Expired), 1..)));
+}
+
 /// Of several that go through the glass at the same moment one does; the others wait for its debt.
 #[test]
 fn of_many_who_break_the_glass_at_once_one_gets_through() {

@@ -349,9 +349,9 @@ fn a_grant_stays_sealed_until_the_witness_saw_the_decision() {
         let Some(Answered::Approved(approved)) = said.next_back() else { panic!() };
         (challenge.id, *approved)
     };
-    let see = || {
+    let see_by = |clock: fn(u64) -> u64| {
         let mut note = store.checkpoint().unwrap().note().clone();
-        let seconds = now().seconds();
+        let seconds = clock(now().seconds());
         let made = pair.sign(format!("cosignature/v1\ntime {seconds}\n{}", note.text()).as_bytes());
         let bytes = [seconds.to_be_bytes().as_slice(), made.as_ref()].concat();
         note.add(Signature { name: key.name().to_owned(), id: key.id(), bytes }).unwrap();
@@ -361,6 +361,7 @@ fn a_grant_stays_sealed_until_the_witness_saw_the_decision() {
             .witness(&SignedCheckpoint::open(note.to_string().as_bytes(), &log, witnesses).unwrap())
             .unwrap();
     };
+    let see = || see_by(|now| now);
     // Nobody saw it; then one saw what was before it.
     for _ in 0..2 {
         let (id, unseen) = approved();
@@ -374,6 +375,18 @@ fn a_grant_stays_sealed_until_the_witness_saw_the_decision() {
     assert_eq!(granted.receipt.checkpoint().witnessed().unwrap().by, "w.example");
     assert!(granted.evidence.log.unwrap().checkpoint.contains("— w.example "));
     verifier.use_grant(&granted.grant, now()).unwrap();
+    // By a clock that shows nothing, however the cosignature came into the store; in time, and then not any more.
+    for clock in [|now| now - 20 * 60, |now| now + 3600] {
+        let (id, seen) = approved();
+        see_by(clock);
+        assert!(matches!(verifier.receipt(&seen), Err(VerifierError::SeenAt { .. })));
+        assert!(matches!(verifier.open(seen, now()), Err(VerifierError::SeenAt { .. })));
+        assert!(store.grant(&id).unwrap().unwrap().revoked.is_some());
+    }
+    let (_, seen) = approved();
+    see();
+    let ended = verifier.open(seen, verifier.trust().valid_until);
+    assert!(matches!(ended, Err(VerifierError::TrustEnded { .. })));
     // Taken back while the witness was awaited.
     let (taken, seen) = approved();
     see();

@@ -15,7 +15,7 @@ use touchgate::challenge::Challenge;
 use touchgate::trust::{Trust, versions};
 use virtual_openpgp_card::stage::{Builder, Stage};
 
-use support::{PIN, PROGRAM, Ran, Running, SERIAL, World, card_arguments, run, run_with, wait_until};
+use support::{PIN, PROGRAM, Ran, Running, SERIAL, World, card_arguments, run, run_with, signal, wait_until};
 use team::{BOBS, as_holder, team};
 
 const CAROLS: &str = "11223344";
@@ -110,13 +110,16 @@ fn what_waits_for_a_debt_is_decided_when_two_others_have_countersigned() {
     settling.wait_for_stderr("rejected (not-allowed)");
     as_holder(&world, SERIAL, &["approve", "--exchange", "settle"]).succeeded();
     settling.wait_for_stderr("by alice (");
+    // Whoever comes by first once it is settled leaves the decision to the one who waits for it.
+    signal("STOP", before.id());
     as_holder(&world, BOBS, &["approve", "--exchange", "settle"]).succeeded();
     assert_eq!(settling.finish().succeeded().out, "settled\n");
+    let (after, _) = ask(&world, "after", &deploy, &["true"]);
+    signal("CONT", before.id());
     before.finish().succeeded();
     assert!(world.exists("before-ran") && !world.exists("more-ran"));
 
     // It is paid once, the log says so, and evidence of both shows it elsewhere.
-    let (after, _) = ask(&world, "after", &deploy, &["true"]);
     for serial in [SERIAL, BOBS] {
         as_holder(&world, serial, &["approve", "--exchange", "after"]).succeeded();
     }

@@ -7,7 +7,6 @@ use crate::cli::report::Failure;
 use crate::cli::{failure, local};
 use crate::grant::{Grant, GrantRejection};
 use crate::request::Request;
-use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
 use crate::trust::Trust;
 use crate::trust::manifest::Manifest;
@@ -21,12 +20,8 @@ use crate::verify::Rejection;
 /// If the key for grants is not there or not in trust, or the store knows a later version.
 pub(super) fn start(store: &Sqlite, trust: Trust, manifest: Manifest) -> Result<Verifier<'_>, Failure> {
     let signer = local::grant_signer(&trust)?;
-    let now = UnixTime::now();
-    let verifier = Verifier::new(store, trust, manifest, signer, now)?;
     // Of a `run` that was killed nobody else writes that its time is over.
-    for request in store.open_requests().map_err(|error| local::store_failed(&error))? {
-        verifier.look(&request, now)?;
-    }
+    let verifier = Verifier::new(store, trust, manifest, signer, UnixTime::now())?;
     kept::keep(store, verifier.trust())?;
     Ok(verifier)
 }
@@ -67,15 +62,19 @@ impl From<VerifierError> for Failure {
         use VerifierError as E;
         let error = match error {
             E::TakenBack(rejection) => return rejection.into(),
+            E::TrustEnded { now, valid_until } => {
+                return failure::rejected(&Rejection::TrustExpired { now, valid_until }, "");
+            }
             error => error,
         };
         let (code, hint) = match &error {
             E::BadRecord(_) => ("bad-record", "the store was changed by something else; ask again"),
             E::Busy => ("busy", "nothing was granted; try again"),
             E::NoEvidence(_) => ("evidence", "nothing was granted"),
-            E::NotOpened(_) | E::TakenBack(_) => {
+            E::NotOpened(_) | E::TakenBack(_) | E::TrustEnded { .. } => {
                 ("grant", "nothing was run; see that the keys are those of this trust")
             }
+            E::SeenAt { .. } => ("witnesses", "nothing was run; set the witness's clock, then ask again"),
             E::Store(_) => ("store", "nothing was granted; mend what it names, or restore the file"),
             E::Trust { .. } => ("trust-rollback", "use the newer version of trust"),
             E::Unknown(_) => ("unknown-request", "ask again"),

@@ -12,8 +12,8 @@ use crate::cli::run::view::Standing;
 use crate::cli::{failure, local, revoked};
 use crate::response::Response;
 use crate::statement::Statement;
+use crate::store::Store as _;
 use crate::store::sqlite::Sqlite;
-use crate::store::{Position, Store as _};
 use crate::trust::debt::Debt;
 use crate::trust::quorum::{self, CannotHelp, Circumstances};
 use crate::trust::revocation::Revocation;
@@ -161,12 +161,12 @@ impl<'a> Judge<'a> {
     /// If the grant was revoked, a token was, trust was replaced, or the verifier cannot tell.
     pub(super) fn check_stands(&self) -> Result<(), Failure> {
         revoked::check_unchanged(self.lost)?;
-        Ok(self.verifier.check_stands(&self.challenge.id)?)
+        Ok(self.verifier.check_stands(&self.challenge.id, UnixTime::now())?)
     }
 
-    /// The log's receipt for an entry, if trust's witnesses saw it by now.
-    pub(super) fn receipt(&self, entry: Position) -> Option<Receipt> {
-        self.store.receipt(entry, &self.verifier.trust().witnesses).ok()
+    /// The log's receipt for a decision, if trust's witnesses saw it by now.
+    pub(super) fn receipt(&self, approved: &Approved) -> Option<Receipt> {
+        self.verifier.receipt(approved).ok()
     }
 
     /// The approvals that count so far.

@@ -21,7 +21,6 @@ use crate::cli::witnesses::{Folder, names};
 use crate::statement::{Decision, Statement};
 use crate::unix_time::UnixTime;
 use crate::verifier::Approved;
-use crate::verify::CLOCK_SKEW;
 
 impl Gathering<'_> {
     /// Puts the log where witnesses follow it, and waits until enough of them saw the decision there.
@@ -35,9 +34,7 @@ impl Gathering<'_> {
     pub(super) fn seen(&mut self, folder: &mut Folder<'_>, approved: &Approved) -> Result<(), Failure> {
         self.published.iter().for_each(Published::take_away);
         let until = self.challenge.expires.min(approved.expires());
-        let before = approved.at().seconds().saturating_sub(CLOCK_SKEW.as_secs());
-        let from = UnixTime::from_seconds(before).unwrap_or(approved.at());
-        let to = self.challenge.expires.plus(CLOCK_SKEW);
+        let (from, to) = approved.seen_within();
         let mut awaited = folder.awaited(approved.position(), from, to);
         let size = folder.bring_up(|| self.check_goes_on(until, &awaited))?;
         if self.trust.witnesses.needed() == 0 {
@@ -54,7 +51,7 @@ impl Gathering<'_> {
             }
             // What witnesses signed may have come into the store by another process, too.
             if (came || again)
-                && let Some(receipt) = self.judge.receipt(approved.position())
+                && let Some(receipt) = self.judge.receipt(approved)
             {
                 let seen = receipt.checkpoint().seen().iter();
                 let seen: Vec<String> =
