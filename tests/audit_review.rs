@@ -94,6 +94,11 @@ fn changed_tables_are_noticed() {
         ("DELETE FROM granted WHERE used = 1", "log-store"),
         ("UPDATE request SET outcome = 'approved' WHERE outcome = 'refused'", "log-store"),
         ("UPDATE request SET outcome = NULL WHERE outcome = 'refused'", "log-store"),
+        // Where the entries about a request stand: an answer, a use, and one of another request.
+        ("DELETE FROM log_about WHERE size = 3", "log-store"),
+        ("DELETE FROM log_about WHERE size = 7", "log-store"),
+        ("INSERT INTO log_about SELECT request, 1 FROM granted WHERE used = 1", "log-store"),
+        ("INSERT INTO log_about SELECT request, 21 FROM granted WHERE used = 1", "log-store"),
         ("UPDATE trust SET digest = zeroblob(32)", "log-store"),
         ("UPDATE content SET bytes = zeroblob(9)", "log-trust"),
     ] {
@@ -150,6 +155,7 @@ fn an_answer_is_verified_and_logged_as_it_is() {
         let found = gate.review();
         let last = found.findings.last().unwrap();
         assert_eq!((last.index, last.wrong.code()), (Some(found.entries - 1), "log-answer"), "{what}");
+        assert!(found.findings.iter().all(|finding| finding.wrong.code() == "log-answer"), "{what}");
     }
     assert_eq!(gate.review().signatures, 0);
 }
@@ -249,19 +255,65 @@ fn what_was_put_away_is_brought_back() {
     ]);
     gate.go_on();
     let id = used.challenge.id;
-    gate.log(Entry::Rejected { at: at(4), request: id, person: "bob".into(), code: "tier".into() });
-    gate.log(gate.judged(&used.challenge, "tina", Decision::Refuse { because: None }).1);
+    let hide = || gate.tamper("DELETE FROM log_about WHERE size = (SELECT max(size) FROM log)");
+    for (entry, words) in [
+        (Entry::Used { at: at(4), grant: id, count: 1 }, "it was used 1 times before"),
+        (gate.judged(&used.challenge, "bob", Decision::Approve).1, "was approved before this answer"),
+        (gate.sealed(&used).entry(), "was decided before"),
+        (Entry::Asked { at: at(1), challenge: refused.challenge.to_text() }, "was asked before"),
+        (gate.ended(&refused, Outcome::Withdrawn, &[], at(3)), "was decided before"),
+    ] {
+        gate.log(entry);
+        // What the store knows to come later is not put away.
+        hide();
+        gate.assert_order(words);
+    }
+}
+
+/// A verifier may write of what ended long before, at any moment.
+#[test]
+fn what_comes_late_while_the_log_is_judged_is_in_order() {
+    let mut gate = Gate::busy();
+    let used = gate.grant();
+    let id = used.challenge.id;
+    gate.use_once(id);
+    gate.go_on();
+    let mut late = vec![
+        (Entry::Rejected { at: at(4), request: id, person: "bob".into(), code: "tier".into() }, gate.ask()),
+        (gate.judged(&used.challenge, "tina", Decision::Refuse { because: None }).1, gate.ask()),
+    ];
+    let found = beside(&gate, || {
+        late.pop().into_iter().for_each(|(entry, other)| {
+            gate.log(entry);
+            // Has the store ahead of the log, so that this is followed.
+            refuse(&gate, other);
+        });
+    });
+    assert_eq!((found.findings, late.len()), (vec![], 0));
+    assert_eq!(found.entries, gate.store.checkpoint().unwrap().checkpoint().size);
     assert_eq!(gate.review().findings, []);
-    gate.log(Entry::Used { at: at(4), grant: id, count: 1 });
-    gate.assert_order("it was used 1 times before");
-    gate.log(gate.judged(&used.challenge, "bob", Decision::Approve).1);
-    gate.assert_order("was approved before this answer");
-    gate.log(gate.sealed(&used).entry());
-    gate.assert_order("was decided before");
-    gate.log(Entry::Asked { at: at(1), challenge: refused.challenge.to_text() });
-    gate.assert_order("was asked before");
-    gate.log(gate.ended(&refused, Outcome::Withdrawn, &[], at(3)));
-    gate.assert_order("was decided before");
+}
+
+/// Whoever owns the store hides from `audit show` what came after a decision.
+#[test]
+fn what_the_store_would_not_show_of_a_request_is_noticed() {
+    for long in [false, true] {
+        let mut gate = Gate::busy();
+        let used = gate.grant();
+        let id = used.challenge.id;
+        gate.use_once(id);
+        gate.log(Entry::Rejected { at: at(4), request: id, person: "bob".into(), code: "tier".into() });
+        gate.log(gate.judged(&used.challenge, "tina", Decision::Refuse { because: None }).1);
+        let last = gate.store.checkpoint().unwrap().checkpoint().size;
+        if long {
+            gate.go_on();
+        }
+        assert_eq!(gate.review().findings, []);
+        gate.tamper(&format!("DELETE FROM log_about WHERE size = {last}"));
+        let text: Vec<_> = gate.review().findings.iter().map(ToString::to_string).collect();
+        let words = format!("the request {id} has 8 entries in the log, 7 in the store, the first 7 alike");
+        assert_eq!(text, [format!("store and log disagree: {words}")]);
+    }
 }
 
 /// Whoever owns the store leaves out where the decision stands, so that it could be made once more.

@@ -46,13 +46,11 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// Whether a request can be put away: the store says the same of it, and where each entry about it stands. It is brought
-/// back from those, so that one which were left out there would be forgotten.
+/// Whether a request can be put away: the store says the same of it, and where the entries about it stand. It is brought
+/// back from those, so that one which were left out there would be forgotten. With more of them than were followed so
+/// far it stays until the end, when it shows whether the log has them.
 pub(super) fn is_kept(id: &RequestId, said: &Said, store: &dyn Store) -> bool {
-    let Ok(about) = store.about(id) else { return false };
-    let before = about.get(..said.stands.len()).unwrap_or_default();
-    before.iter().map(|Position(at)| at).eq(&said.stands)
-        && differences(id, said, store).is_ok_and(|differ| differ.is_empty())
+    differences(id, said, store).is_ok_and(|differ| differ.is_empty())
 }
 
 /// What a store says otherwise of a request and its grant.
@@ -66,6 +64,14 @@ fn differences(id: &RequestId, said: &Said, store: &dyn Store) -> Result<Vec<Str
         let words = |outcome: Option<Outcome>| outcome.map_or("is open", Outcome::words);
         let (logged, kept) = (words(said.outcome), words(record.outcome));
         differ.push(format!("the request {id} {logged} in the log, {kept} in the store"));
+    }
+    let about: Vec<u64> = store.about(id)?.into_iter().map(|Position(at)| at).collect();
+    if about != said.stands {
+        let (logged, kept) = (said.stands.len(), about.len());
+        let alike = said.stands.iter().zip(&about).take_while(|(logged, kept)| logged == kept).count();
+        differ.push(format!(
+            "the request {id} has {logged} entries in the log, {kept} in the store, the first {alike} alike"
+        ));
     }
     let Some(granted) = said.grant else { return Ok(differ) };
     let Some(kept) = store.grant(id)? else {

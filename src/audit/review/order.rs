@@ -165,7 +165,7 @@ impl Order {
 
     /// The request that an entry is about, if it may have been put away.
     pub(super) fn missed(&self, judged: &Judged) -> Option<RequestId> {
-        let id = judged.request()?;
+        let id = judged.about?;
         (Some(id) <= self.away && !self.requests.contains_key(&id)).then_some(id)
     }
 
@@ -177,7 +177,7 @@ impl Order {
 
     /// Takes the next entry; a grant that was decided on is given back with all that it must rest on.
     pub(super) fn follow(&mut self, index: u64, judged: Judged, tell: Tell<'_>) -> Option<Decision> {
-        let about = judged.request();
+        let about = judged.about;
         let decision = self.take(index, judged, tell);
         if let Some(id) = about.filter(|id| self.requests.contains_key(id)) {
             self.stands.entry(id).or_default().push(index);

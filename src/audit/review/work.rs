@@ -26,6 +26,8 @@ use crate::verify::{self, Answer, OpenRequests, Verified};
 pub(super) struct Judged {
     /// The line's hash.
     pub(super) leaf: Sha256Digest,
+    /// The request that it says it is about; whether it is believed is another matter.
+    pub(super) about: Option<RequestId>,
     pub(super) what: What,
 }
 
@@ -66,40 +68,38 @@ impl Judged {
     pub(super) fn is_signed(&self) -> bool {
         matches!(self.what, What::Answered(_))
     }
-
-    /// The request that it is about, if it can be believed of that.
-    pub(super) fn request(&self) -> Option<RequestId> {
-        match &self.what {
-            What::Answered(given) => Some(given.answer().challenge().id),
-            What::Asked { challenge, .. } => Some(challenge.id),
-            What::Bad(_) | What::Revoked { .. } => None,
-            What::Decided(entry, _) | What::Other(entry) => entry.request(),
-        }
-    }
 }
 
 /// Judges a line.
 pub(super) fn judge(line: &str, trusts: &Trusts<'_>, authorities: &Authorities<'_>) -> Judged {
     let leaf = leaf_hash(line.as_bytes());
-    let what = match Entry::parse(line.as_bytes()) {
-        Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
+    let bad = |reason: String| (None, What::Bad(Wrong::Entry { reason }));
+    let (about, what) = match Entry::parse(line.as_bytes()) {
+        Err(error) => bad(error.to_string()),
         Ok(Entry::Asked { at, challenge: text }) => match Challenge::parse(text.as_bytes()) {
             // What is read is written so, byte for byte.
             Ok(challenge) => {
-                What::Asked { challenge: Box::new(challenge), text: Sha256Digest::of(text.as_bytes()), at }
+                let text = Sha256Digest::of(text.as_bytes());
+                (Some(challenge.id), What::Asked { challenge: Box::new(challenge), text, at })
             }
-            Err(error) => What::Bad(Wrong::Entry { reason: error.to_string() }),
+            Err(error) => bad(error.to_string()),
         },
-        Ok(answered @ Entry::Answered { .. }) => answer(&answered, trusts, authorities)
+        Ok(entry) => (entry.request(), judge_other(entry, trusts, authorities)),
+    };
+    Judged { leaf, about, what }
+}
+
+fn judge_other(entry: Entry, trusts: &Trusts<'_>, authorities: &Authorities<'_>) -> What {
+    match entry {
+        answered @ Entry::Answered { .. } => answer(&answered, trusts, authorities)
             .map_or_else(What::Bad, |given| What::Answered(Box::new(given))),
-        Ok(decided @ Entry::Decided { .. }) => {
+        decided @ Entry::Decided { .. } => {
             let granted = Granted::of(&decided);
             What::Decided(decided, granted)
         }
-        Ok(revoked @ Entry::TokenRevoked { .. }) => revocation(&revoked, trusts).unwrap_or_else(What::Bad),
-        Ok(other) => What::Other(other),
-    };
-    Judged { leaf, what }
+        revoked @ Entry::TokenRevoked { .. } => revocation(&revoked, trusts).unwrap_or_else(What::Bad),
+        other => What::Other(other),
+    }
 }
 
 /// Verifies an answer under the trust that it names, as at the moment at which it was recorded.
