@@ -343,13 +343,13 @@ impl Order {
             }
             _ => None,
         };
-        known.used = count;
+        // Never less than before: no grant is spent twice, and what was put away is asked for once more at most.
+        known.used = known.used.max(count);
         let spent = count == known.uses;
-        if let Some(reason) = wrong {
-            tell(order(index, format!("use {count} of the grant {grant}: {reason}")));
-        }
-        if spent {
-            self.done.push(grant);
+        match wrong {
+            Some(reason) => tell(order(index, format!("use {count} of the grant {grant}: {reason}"))),
+            None if spent => self.done.push(grant),
+            None => {}
         }
     }
 
@@ -448,3 +448,6 @@ fn order(index: u64, what: String) -> Finding {
 pub(super) fn text_of(challenge: &Challenge) -> Sha256Digest {
     Sha256Digest::of(challenge.to_text().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;
