@@ -9,6 +9,7 @@ use touchgate::audit::entry::Entry;
 use touchgate::audit::review::{Against, Authorities, Review, review};
 use touchgate::card::attestation::{ConfiguredRoot, read_certificates};
 use touchgate::statement::Decision;
+use touchgate::store::sqlite::Sqlite;
 use touchgate::store::{AnswerRecord, Op, Store as _};
 use touchgate::verify::{self, Presented, Verified};
 use virtual_openpgp_card::attestation::{Authority, ChainShape, Flaw, Statement as Said};
@@ -199,6 +200,26 @@ fn a_counter_that_was_taken_out_or_changed_in_the_store_is_found() {
         let found = judged(&gate, &[root()]);
         assert_eq!(found.findings.len(), 1, "{sql}");
         assert_eq!(found.findings[0].wrong.code(), "log-store", "{sql}");
+    }
+}
+
+/// A key that answers by itself has its counter ahead of the log at each look.
+#[test]
+fn a_counter_that_goes_on_meanwhile_is_no_wrong_one() {
+    for counting in [true, false] {
+        let mut gate = counted();
+        let (key, roots, mut signatures) = (gate.key.clone(), [root()], 43);
+        let authorities = Authorities { intermediates: &[], roots: &roots };
+        let against = Against { authorities, ..Against::key(&key, NonZeroUsize::MIN) };
+        let store = Sqlite::open_to_read(&gate.state().join("store.db"), &key).unwrap();
+        let found = review(&store, &against, |done, size| {
+            if done == size {
+                signatures += 1;
+                approve(&mut gate, counting.then(|| genuine(signatures)).as_deref(), &as_it_is);
+            }
+        });
+        let codes: Vec<_> = found.unwrap().findings.iter().map(|finding| finding.wrong.code()).collect();
+        assert_eq!(codes, ["log-busy"], "{counting}");
     }
 }
 

@@ -79,6 +79,13 @@ fn said((signatures, unseen): (Option<u32>, Option<u64>)) -> String {
     }
 }
 
+/// All of it: what reads alike at each look is no verifier's that goes on meanwhile.
+fn state(counter: Option<Counter>) -> String {
+    counter.map_or("none".into(), |Counter { highest, unseen, reported, at }| {
+        format!("{highest} ({unseen} unseen, {reported} reported, signed at {at})")
+    })
+}
+
 /// What is known of every key that has answered so far.
 #[derive(Default)]
 pub(super) struct Counters {
@@ -115,8 +122,12 @@ impl Counters {
     /// If the store fails.
     pub(super) fn compare(&self, store: &dyn Store, tell: &mut dyn FnMut(Finding)) -> Result<(), StoreError> {
         for (key, logged) in &self.keys {
-            if store.counter(key)? != *logged {
-                tell(Finding::log(Wrong::Store(format!("the counter of the key {key} is another one"))));
+            let kept = store.counter(key)?;
+            if kept != *logged {
+                let (logged, kept) = (state(*logged), state(kept));
+                let what =
+                    format!("the counter of the key {key} is {logged} in the log, {kept} in the store");
+                tell(Finding::log(Wrong::Store(what)));
             }
         }
         Ok(())
