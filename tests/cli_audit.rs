@@ -260,6 +260,23 @@ fn one_export_waits_for_the_other() {
     assert_eq!(fs::read_to_string(gate.directory.path().join("out/checkpoint")).unwrap(), newest);
 }
 
+/// A witness carried the checkpoint away, and the folder has gone further when its reply comes.
+#[test]
+fn a_reply_of_before_is_kept_and_the_folder_goes_on() {
+    let mut gate = Gate::new();
+    gate.grant();
+    ok(&gate, &["export", "out"]);
+    let checkpoint = gate.directory.path().join("out/checkpoint");
+    fs::copy(&checkpoint, gate.directory.path().join("reply")).unwrap();
+    gate.grant();
+    ok(&gate, &["export", "out"]);
+    gate.grant();
+    let (code, said) = json(&gate, &["export", "out", "--cosigned", "reply"]);
+    assert_eq!(code, 0, "{said}");
+    let newest = gate.store.checkpoint().unwrap().note().to_string();
+    assert_eq!(fs::read_to_string(checkpoint).unwrap(), newest);
+}
+
 #[test]
 fn counters_are_told_by_key() {
     let gate = Gate::busy();

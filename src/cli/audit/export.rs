@@ -74,8 +74,9 @@ pub(super) fn export(common: &Common, arguments: &Arguments) -> Outcome {
         .with("root", to.checkpoint().root.to_string()))
 }
 
-/// Brings a folder up to `seen`, or else to the store's newest checkpoint. One process at a time, or whoever took its
-/// checkpoint first and writes last would lead the folder back; the others wait until `enough` says not to.
+/// Brings a folder up to `seen`, or to the store's newest checkpoint if there is none or the folder is beyond it. One
+/// process at a time, or whoever took its checkpoint first and writes last would lead the folder back; the others wait
+/// until `enough` says not to.
 ///
 /// # Errors
 /// As [`write`]; if the store fails, or it was enough.
@@ -98,12 +99,16 @@ pub(in crate::cli) fn bring_up(
         enough()?;
         sleep(TICK);
     }
-    let to = match seen {
-        Some(seen) => seen,
-        None => store.checkpoint().map_err(|error| local::store_failed(&error))?,
-    };
-    let written = write(folder, &LogHashes(store), &to).map_err(failure)?;
-    Ok((written, to))
+    if let Some(seen) = seen {
+        match write(folder, &LogHashes(store), &seen) {
+            // The folder has gone further since the witness looked. Whether the store has, the newest one shows.
+            Err(ExportError::Ahead { .. }) => {}
+            written => return Ok((written.map_err(failure)?, seen)),
+        }
+    }
+    let newest = store.checkpoint().map_err(|error| local::store_failed(&error))?;
+    let written = write(folder, &LogHashes(store), &newest).map_err(failure)?;
+    Ok((written, newest))
 }
 
 /// An export that failed, as a failure.
