@@ -261,6 +261,25 @@ fn a_dry_run_shows_what_would_be_asked_and_asks_nobody() {
     assert!(!world.exists("ran"));
 }
 
+/// The checkpoint beside the store cannot be kept any more when the decision has fallen.
+#[test]
+fn what_fails_after_the_decision_leaves_no_grant() {
+    let world = World::new("--touch=ask");
+    let running = Running::start(&mut gated(&world, &["--json"], &["touch", "ran"]), Some(PIN));
+    world.tell("await-touch 120s");
+    let kept = world.home.join(".local/state/touchgate/checkpoint");
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    world.tell("press");
+    let failed = running.finish().exits(121).json();
+    fs::remove_dir(&kept).unwrap();
+    let list = run(&mut world.touchgate(["grant", "list", "--json"])).succeeded().json();
+    assert_eq!(list["grants"], serde_json::json!([]));
+    let revoked = run(&mut world.touchgate(["audit", "list", "--json", "--type", "revoked"])).succeeded();
+    assert_eq!(revoked.json()["because"], failed["code"]);
+    assert!(!world.exists("ran"));
+}
+
 #[test]
 fn an_interruption_after_the_touch_still_stops_the_command() {
     let world = World::new("--touch=ask");

@@ -201,11 +201,13 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         apart: digested(arguments, &challenge),
         told: 0,
     };
-    let (approved, counted) = gathering.decision(here)?;
-    let seen = folder.as_mut().map_or(Ok(()), |folder| gathering.seen(folder, &approved));
+    let decided = gathering.decision(here).and_then(|(approved, counted)| {
+        folder.as_mut().map_or(Ok(()), |folder| gathering.seen(folder, &approved))?;
+        Ok((approved, counted))
+    });
     drop(gathering);
     let outcome = || -> Result<Held, Failure> {
-        seen?;
+        let (approved, counted) = decided?;
         let granted = verifier.open(*approved, UnixTime::now())?;
         if commit::checked_out(&arguments.command) != checkout {
             return Err(Failure::failed(
@@ -246,7 +248,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     match outcome() {
         Ok(held) => Ok(Passed::Approved(Box::new(ready), held)),
         Err(failure) => {
-            // Nobody has it, and nobody shall.
+            // If there is a grant, nobody has it, and nobody shall.
             let by = challenge.request.requester.as_str();
             let _ = verifier.revoke_grant(&challenge.id, by, Some(failure.code), UnixTime::now());
             Err(failure)
