@@ -261,6 +261,14 @@ fn a_dry_run_shows_what_would_be_asked_and_asks_nobody() {
     assert!(!world.exists("ran"));
 }
 
+#[test]
+fn a_dry_run_only_looks_at_the_store() {
+    let world = World::new("--touch=now");
+    ran(&world, &[], &["true"]).succeeded();
+    fs::remove_file(world.home.join(".local/state/touchgate/keys/log.pk8")).unwrap();
+    ran(&world, &["--dry-run"], &["true"]).succeeded();
+}
+
 /// The checkpoint beside the store cannot be kept any more when the decision has fallen.
 #[test]
 fn what_fails_after_the_decision_leaves_no_grant() {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::audit::Witnesses;
 use crate::challenge::Challenge;
+use crate::cli::audit::kept;
 use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
 use crate::cli::counter;
@@ -28,7 +29,7 @@ use crate::cli::sealed::{SealedFiles, is_variable};
 use crate::cli::witnesses::{self, Folder, names};
 use crate::cli::work::{self, Desk};
 use crate::cli::{Common, ask, local, pin, place, revoked, verifier, within};
-use crate::request::{Parameters, Request, command_value};
+use crate::request::{Parameters, Request, Resource, command_value};
 use crate::text::Text;
 use crate::trust::Trust;
 use crate::trust::debt::Debt;
@@ -162,9 +163,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
     }
     if arguments.dry_run {
         let (challenge, rule) = ask::issue(&chosen, request)?;
-        let store = local::store(&chosen.trust)?;
-        let debts = store.map(|store| debts(&store, &challenge.request.resource)).transpose();
-        let debts = debts.map_err(|error| local::store_failed(&error))?.unwrap_or_default();
+        let debts = owed(&chosen.trust, &challenge.request.resource)?;
         return Ok(Passed::Explained(explained(&chosen.trust, &challenge, rule, &debts, &ready)?));
     }
     let rule = chosen.trust.admit(&request)?;
@@ -291,6 +290,14 @@ fn check_status(arguments: &Arguments) -> Result<(), Failure> {
 fn no_status(error: &std::io::Error) -> Failure {
     Failure::failed("status-fd", format!("the verdict cannot be written: {error}"))
         .hint("--status-fd takes a pipe")
+}
+
+/// What this machine's verifier knows to be owed on a resource, only looked up.
+fn owed(trust: &Trust, resource: &Resource) -> Result<Vec<Debt>, Failure> {
+    let store = trust.log_key.as_ref().map(local::store_to_read).transpose()?.flatten();
+    let Some(store) = store else { return Ok(Vec::new()) };
+    kept::check(&store, trust)?;
+    debts(&store, resource).map_err(|error| local::store_failed(&error))
 }
 
 fn explained(
