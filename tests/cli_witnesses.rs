@@ -470,6 +470,19 @@ fn trust_that_is_replaced_meanwhile_ends_it() {
     assert!(!world.exists("ran"));
 }
 
+/// Nobody is said to have missed what the store itself cannot show any more.
+#[test]
+fn a_store_that_is_damaged_meanwhile_is_no_fault_of_the_witnesses() {
+    let world = world(1, 1, "15s");
+    let running = waiting(&world, &["--json"]);
+    let store = world.home.join(".local/state/touchgate/store.db");
+    let db = rusqlite::Connection::open(store).unwrap();
+    db.execute("UPDATE log SET line = line || ' ' WHERE size > 0", []).unwrap();
+    let ended = running.finish().exits(121).json();
+    assert_eq!(ended["code"], "store", "{ended}");
+    assert!(!world.exists("ran"));
+}
+
 /// Store, kept checkpoint and export are all of before; a witness has seen what came after.
 #[test]
 fn a_store_that_is_behind_its_witness_asks_nobody() {

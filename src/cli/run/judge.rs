@@ -2,8 +2,8 @@
 
 use sequoia_openpgp::Fingerprint;
 
-use crate::audit::Receipt;
 use crate::audit::entry::Outcome;
+use crate::audit::{Receipt, Witnesses};
 use crate::challenge::{Challenge, RequestId};
 use crate::cli::audit::kept;
 use crate::cli::counter::Made;
@@ -165,8 +165,16 @@ impl<'a> Judge<'a> {
     }
 
     /// The log's receipt for a decision, if trust's witnesses saw it by now.
-    pub(super) fn receipt(&self, approved: &Approved) -> Option<Receipt> {
-        self.verifier.receipt(approved).ok()
+    ///
+    /// # Errors
+    /// If the store could give none for any witness.
+    pub(super) fn receipt(&self, approved: &Approved) -> Result<Option<Receipt>, Failure> {
+        if let Ok(receipt) = self.verifier.receipt(approved) {
+            return Ok(Some(receipt));
+        }
+        // What fails where no witness is demanded either is not theirs to mend.
+        let alone = self.store.receipt(approved.position(), &Witnesses::default());
+        alone.map(|_| None).map_err(|error| local::store_failed(&error))
     }
 
     /// The approvals that count so far.

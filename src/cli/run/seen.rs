@@ -51,7 +51,7 @@ impl Gathering<'_> {
             }
             // What witnesses signed may have come into the store by another process, too.
             if (came || again)
-                && let Some(receipt) = self.judge.receipt(approved)
+                && let Some(receipt) = self.judge.receipt(approved)?
             {
                 let seen = receipt.checkpoint().seen().iter();
                 let seen: Vec<String> =
