@@ -379,7 +379,7 @@ impl From<GrantRejection> for Failure {
                 "say with --presenter which key was shown to be held; with none it is worth nothing"
             }
             R::Uncounted { .. } => {
-                "nothing is permitted that was not counted; see that the disk has room and is well"
+                "nothing is permitted that was not counted; have the newest trust here, and see that the disk is well"
             }
             R::Unknown => "`touchgate grant list` has those that are out",
             R::Narrow { .. } => "ask for that part itself with `touchgate run`",
