@@ -153,6 +153,7 @@ enum Happens {
     Answer(&'static str, bool, u8),
     Clock(u64),
     NewTrust(bool),
+    Passing,
     Use,
     Withdraw(&'static str),
 }
@@ -165,7 +166,8 @@ impl Happens {
                 let wrong = if dice.below(6) == 0 { 1 + u8::try_from(dice.below(2)).unwrap() } else { 0 };
                 Self::Answer(name, dice.below(9) == 0, wrong)
             }
-            13..=15 => Self::Clock(dice.below(400)),
+            13 | 14 => Self::Clock(dice.below(400)),
+            15 => Self::Passing,
             16 => Self::NewTrust(dice.below(2) == 0),
             17 | 18 => Self::Use,
             _ => Self::Withdraw(
@@ -192,6 +194,7 @@ struct Oracle {
 impl Oracle {
     fn happens(&mut self, what: Happens) {
         match what {
+            Happens::Passing => self.happens(Happens::Clock(0)),
             Happens::Clock(seconds) => {
                 self.now += seconds;
                 if self.outcome.is_none() && self.now >= 900 {
@@ -287,6 +290,7 @@ fn event_of<'a>(
     match what {
         Happens::Answer(..) => Some(Event::Answer { response, presented: None, counter: None }),
         Happens::Clock(_) => Some(Event::Clock),
+        Happens::Passing => Some(Event::Passing),
         Happens::NewTrust(_) => Some(Event::NewTrust(new)),
         Happens::Withdraw(_) => Some(Event::Withdraw { by: identity }),
         Happens::Use => None,
