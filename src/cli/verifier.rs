@@ -60,25 +60,21 @@ pub(super) fn use_grant(verifier: &Verifier<'_>, grant: &Grant) -> Result<(), Fa
 impl From<VerifierError> for Failure {
     fn from(error: VerifierError) -> Self {
         use VerifierError as E;
-        let error = match error {
-            E::TakenBack(rejection) => return rejection.into(),
-            E::TrustEnded { now, valid_until } => {
-                return failure::rejected(&Rejection::TrustExpired { now, valid_until }, "");
-            }
-            error => error,
-        };
-        let (code, hint) = match &error {
+        let message = error.to_string();
+        let (code, hint) = match error {
             E::BadRecord(_) => ("bad-record", "the store was changed by something else; ask again"),
             E::Busy => ("busy", "nothing was granted; try again"),
             E::NoEvidence(_) => ("evidence", "nothing was granted"),
-            E::NotOpened(_) | E::TakenBack(_) | E::TrustEnded { .. } => {
-                ("grant", "nothing was run; see that the keys are those of this trust")
-            }
+            E::NotOpened(_) => ("grant", "nothing was run; see that the keys are those of this trust"),
             E::SeenAt { .. } => ("witnesses", "nothing was run; set the witness's clock, then ask again"),
             E::Store(_) => ("store", "nothing was granted; mend what it names, or restore the file"),
+            E::TakenBack(rejection) => return rejection.into(),
             E::Trust { .. } => ("trust-rollback", "use the newer version of trust"),
+            E::TrustEnded { now, valid_until } => {
+                return failure::rejected(&Rejection::TrustExpired { now, valid_until }, "");
+            }
             E::Unknown(_) => ("unknown-request", "ask again"),
         };
-        Self::failed(code, error.to_string()).hint(hint)
+        Self::failed(code, message).hint(hint)
     }
 }
