@@ -20,7 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::challenge::{Challenge, RequestId};
 use crate::cli::place;
-use crate::cli::report::{Failure, printable};
+use crate::cli::report::{Failure, printable, say};
 use crate::response::{MAX_RESPONSE, Response};
 use crate::statement::MAX_STATEMENT;
 use crate::unix_time::UnixTime;
@@ -32,11 +32,29 @@ const MAX_FILES: usize = 256;
 /// How often one file is read again because it changed.
 const MAX_CHANGES: u32 = 16;
 /// How many looks a file that is not whole must stay as it is until that is said.
-const PATIENCE: u32 = 10;
+pub(super) const PATIENCE: u32 = 10;
+/// The most lines about files that are of no use: a directory that others write to must not flood the screen.
+const MAX_TOLD: u32 = 64;
 /// The most characters of a name that are shown.
 const MAX_SHOWN: usize = 80;
 /// The endings of answers.
 const ANSWERS: [&str; 2] = [".approval", ".refusal"];
+
+/// How many files were said not to count.
+#[derive(Debug, Default)]
+pub(super) struct Told(u32);
+
+impl Told {
+    /// Says of one more file why it does not count: whole lines.
+    pub(super) fn not_counted(&mut self, why: &str) {
+        self.0 = self.0.saturating_add(1);
+        match self.0 {
+            ..MAX_TOLD => say(&format!("not counted: {why}")),
+            MAX_TOLD => say("not counted: more files; no more of them are named\n"),
+            _ => {}
+        }
+    }
+}
 
 /// Such a directory.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use crate::cli::audit::kept;
 use crate::cli::authorities::Authorities;
 use crate::cli::commit::{self, Checkout};
 use crate::cli::counter;
-use crate::cli::exchange::Exchange;
+use crate::cli::exchange::{Exchange, Told};
 use crate::cli::grant::GRANT_FILE;
 use crate::cli::program::Program;
 use crate::cli::report::{Failure, Report, Verdict, exit, printable, say};
@@ -198,7 +198,7 @@ fn gate(common: &Common, arguments: &Arguments) -> Result<Passed, Failure> {
         published,
         authorities,
         apart: digested(arguments, &challenge),
-        told: 0,
+        told: Told::default(),
     };
     let decided = gathering.decision(here).and_then(|(approved, counted)| {
         folder.as_mut().map_or(Ok(()), |folder| gathering.seen(folder, &approved))?;

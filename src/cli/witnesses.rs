@@ -19,8 +19,8 @@ use crate::audit::cosigned::{Cosigned, NotCounted};
 use crate::audit::note::MAX_NOTE;
 use crate::audit::{LogKey, SignedCheckpoint, WitnessKey, Witnesses};
 use crate::cli::audit::{export, kept};
-use crate::cli::exchange::{Stamp, read_in};
-use crate::cli::report::{Failure, printable, say};
+use crate::cli::exchange::{PATIENCE, Stamp, Told, read_in};
+use crate::cli::report::{Failure, printable};
 use crate::cli::{local, place};
 use crate::store::{Position, Store};
 use crate::trust::Trust;
@@ -28,10 +28,6 @@ use crate::unix_time::UnixTime;
 
 /// Where cosignatures come back.
 const COSIGNED: &str = "cosigned";
-/// How many looks a file that is not whole must stay as it is until that is said.
-const PATIENCE: u32 = 10;
-/// The most files that are said not to count: one that changes for ever must not flood the screen.
-const MAX_TOLD: u32 = 64;
 
 /// Such a directory, in the hands of the verifier whose log it has.
 pub(super) struct Folder<'a> {
@@ -40,7 +36,7 @@ pub(super) struct Folder<'a> {
     key: &'a LogKey,
     witnesses: &'a Witnesses,
     replies: Vec<Reply>,
-    told: u32,
+    told: Told,
 }
 
 /// A file in which a cosignature may stand.
@@ -89,7 +85,7 @@ impl<'a> Folder<'a> {
         let reply = |key| Reply { name: number(key), stamp: None, looks: 0 };
         let witnesses = &trust.witnesses;
         let replies = witnesses.keys().iter().map(reply).collect();
-        let folder = Self { path: path.to_owned(), store, key, witnesses, replies, told: 0 };
+        let folder = Self { path: path.to_owned(), store, key, witnesses, replies, told: Told::default() };
         folder.bring_up(enough)?;
         let cosigned = path.join(COSIGNED);
         match fs::create_dir(&cosigned) {
@@ -151,8 +147,7 @@ impl<'a> Folder<'a> {
                     reply.looks = PATIENCE;
                 }
                 Err(why) if reply.looks >= PATIENCE => {
-                    self.told = self.told.saturating_add(1);
-                    tell(self.told, &place, &why);
+                    self.told.not_counted(&format!("{}: {}\n", place.display(), printable(&why)));
                 }
                 // It may be half written.
                 Err(_) => {}
@@ -204,15 +199,6 @@ fn check_ours(store: &dyn Store, key: &LogKey, note: &[u8], place: &Path) -> Res
     match SignedCheckpoint::open(note, key, &Witnesses::default()) {
         Ok(seen) => kept::check_beside(store, &seen, place),
         Err(_) => Ok(()),
-    }
-}
-
-/// Names a file that stays bad, the how-manieth it ever is.
-fn tell(told: u32, place: &Path, why: &str) {
-    match told {
-        ..MAX_TOLD => say(&format!("not counted: {}: {}\n", place.display(), printable(why))),
-        MAX_TOLD => say("not counted: more files; no more of them are named\n"),
-        _ => {}
     }
 }
 

@@ -1,6 +1,5 @@
 //! Gathers answers until there is a decision: from people at this machine, one after the other, and from files.
 
-use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use crate::challenge::Challenge;
 use crate::cli::approve::LOOK_EVERY;
 use crate::cli::authorities::Authorities;
 use crate::cli::counter::{self, Planned};
-use crate::cli::exchange::{Found, Published};
+use crate::cli::exchange::{Found, Published, Told};
 use crate::cli::prompt::Typed;
 use crate::cli::report::{Failure, Verdict, exit, say};
 use crate::cli::run::judge::{Counting, Judge, Step};
@@ -21,9 +20,6 @@ use crate::trust::Trust;
 use crate::unix_time::UnixTime;
 use crate::verifier::Approved;
 use crate::verify::Counted;
-
-/// The most lines about files that are of no use: a directory that others write to must not flood the screen.
-const MAX_TOLD: u32 = 64;
 
 /// A decision, and what the last counter said that came with an approval.
 pub(super) type Decided = (Box<Approved>, Option<Counted>);
@@ -46,7 +42,7 @@ pub(super) struct Gathering<'a> {
     pub(super) authorities: Option<Authorities>,
     /// What is shown before each statement.
     pub(super) apart: String,
-    pub(super) told: u32,
+    pub(super) told: Told,
 }
 
 impl Gathering<'_> {
@@ -97,9 +93,7 @@ impl Gathering<'_> {
         };
         let Some(terminal) = &self.desk.terminal else {
             while !look() {
-                if self.desk.cancel.load(Ordering::SeqCst) {
-                    return Err(cancelled());
-                }
+                self.desk.check_interrupted()?;
                 sleep(LOOK_EVERY);
             }
             return Ok(false);
@@ -154,12 +148,7 @@ impl Gathering<'_> {
                 step => return self.after(step),
             },
         };
-        self.told = self.told.saturating_add(1);
-        match self.told {
-            ..MAX_TOLD => say(&format!("not counted: {}", why.text())),
-            MAX_TOLD => say("not counted: more files; no more of them are named\n"),
-            _ => {}
-        }
+        self.told.not_counted(&why.text());
         Ok(None)
     }
 
